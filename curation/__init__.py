@@ -1,0 +1,1 @@
+"""curation: raw pages to a domain corpus, with a reason for every document that is dropped."""

@@ -1,0 +1,65 @@
+"""The errors of the package: what and where, then what was found, then the remedy.
+
+CurationError
+├── RecipeError      the recipe is wrong; raised before any data is read
+├── ResourceError    a file, model, package, disk or lock that is missing, full or taken
+├── IntegrityError   a stored shard or an input file is not what the manifest says
+├── DataError        too many bad rows
+└── RunStopped       the run was interrupted; what is done is kept
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class CurationError(Exception):
+    """An error that prints as a headline and aligned facts.
+
+    headline  one sentence: what went wrong and where
+    facts     name → value, in print order; ``remedy`` goes last; an empty value is left out
+    """
+
+    def __init__(self, headline: str, **facts: object) -> None:
+        super().__init__(headline)
+        self.headline = headline
+        self.facts = {name: str(value) for name, value in facts.items() if str(value)}
+
+    def __str__(self) -> str:
+        width = max((len(name) for name in self.facts), default=0)
+        lines = [f"  {name:<{width}} {value}" for name, value in self.facts.items()]
+        return "\n".join([self.headline, *lines])
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.headline, self.facts)
+
+
+class RecipeError(CurationError):
+    """The recipe cannot run as written."""
+
+
+class ResourceError(CurationError):
+    """Something outside the data is missing, full, forbidden or in use."""
+
+
+class IntegrityError(CurationError):
+    """A file is not what its manifest says."""
+
+
+class DataError(CurationError):
+    """Too many rows are in error."""
+
+
+class RunStopped(CurationError):
+    """The run was interrupted; finished shards are kept."""
+
+
+def _rebuild(kind: type[CurationError], headline: str, facts: dict[str, str]) -> CurationError:
+    return kind(headline, **facts)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return ``did you mean 'x'?`` for the known word nearest to a mistyped one, or ``""``."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"did you mean '{found[0]}'?" if found else ""

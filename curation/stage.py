@@ -1,0 +1,459 @@
+"""The contracts: Source, Annotator, Reducer, Rewriter, and the decorators for a user's filters.
+
+A stage is a pure function from the columns it reads to the columns it writes. It is a frozen,
+keyword-only dataclass: its fields are its settings. It declares ``reads``, ``writes`` and
+``version``; the engine does the rest (storing, resuming, guarding, selecting).
+
+Trade-off: ``reads`` and ``writes`` belong to the class, so that the docstring can state them and
+a test can compare; only a decorated function, which has no class of its own, carries them as
+fields.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import inspect
+import os
+import signal
+import textwrap
+import threading
+import types
+import typing
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+import pyarrow as pa
+
+from curation.columns import COLUMNS, PLACE
+from curation.errors import IntegrityError, RecipeError, ResourceError
+
+#: A batch ends at whichever comes first; memory is bounded by these and not by the corpus.
+BATCH_BYTES = 8 << 20
+BATCH_ROWS = 8192
+
+#: Optional column of any stage's output: why a row could not be done, null where it could.
+ERROR = "error"
+#: Column of a Rewriter's output: index, within the batch, of the row that a new row comes from.
+PARENT = "parent"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """What all stages share: declared columns, settings checked at construction, an identity."""
+
+    version: ClassVar[int] = 1
+    reads: ClassVar[tuple[str, ...]] = ()
+    #: Columns handed over where an earlier step writes them, and as nulls where none does.
+    may_read: ClassVar[tuple[str, ...]] = ()
+    writes: ClassVar[pa.Schema] = pa.schema([])
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        self.check()
+
+    def check(self) -> None:
+        """Raise RecipeError if a setting makes no sense; a stage with limits overrides this."""
+
+    def model_files(self) -> tuple[str, ...]:
+        """Return the files or folders whose content is part of what this stage is."""
+        return ()
+
+    def identity(self) -> dict[str, object]:
+        """Return the stage's part of its fingerprint: class, version, settings, files."""
+        settings = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {
+            "stage": f"{type(self).__module__}.{type(self).__qualname__}",
+            "version": self.version,
+            "settings": settings,
+            "files": [content_hash(path) for path in self.model_files()],
+        }
+
+    def __str__(self) -> str:
+        shown = [
+            f"{f.name}={getattr(self, f.name)!r}"
+            for f in dataclasses.fields(self)
+            if f.repr and getattr(self, f.name) != f.default
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+@dataclass(frozen=True)
+class Span:
+    """A piece of one input file.
+
+    path      where it is opened
+    name      path relative to the fixed part of the pattern; the first half of every id
+    size      bytes of the whole file
+    modified  time stamp of the file in nanoseconds, as its file system gives it
+    start     first place of the piece, in the source's own unit
+    stop      place after the last; -1 for the end of the file
+    """
+
+    path: str
+    name: str
+    size: int
+    modified: int
+    start: int = 0
+    stop: int = -1
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Spans that one task reads in order; the unit of work, of storage and of resumption.
+
+    bytes  how much input the spans cover, for progress
+    limit  read no more than so many rows; -1 for all
+    part   which member of a combined source the spans belong to
+    """
+
+    spans: tuple[Span, ...]
+    bytes: int
+    limit: int = -1
+    part: int = 0
+
+    @property
+    def key(self) -> str:
+        """16 hex digits that name the shard: equal files, equal pieces, equal key."""
+        facts = repr((self.part, self.limit, [dataclasses.astuple(s)[1:] for s in self.spans]))
+        return hashlib.sha256(facts.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source(Stage):
+    """Files → rows with ``id``. Same files, same ids, at any worker count.
+
+    ``writes`` are facts beside the payload, stored with the PLACE columns. ``payload`` columns
+    are ephemeral: they are handed on within the pass and read again by their place later.
+    """
+
+    payload: ClassVar[pa.Schema] = pa.schema([])
+
+    def plan(self) -> list[Shard]:
+        """Return the shards, from the files and the settings alone; no file is read whole."""
+        raise NotImplementedError
+
+    def read(self, shard: Shard) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of a shard in order, as ``schema``, in batches of BATCH_ROWS/BATCH_BYTES.
+
+        Reading twice yields the same batches. A record that cannot be read is a row with its
+        ``error`` set and its other facts null; OSError (a file gone, no permission) is raised.
+        """
+        raise NotImplementedError
+
+    def reread(self, shard: Shard, wanted: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Yield the payload again for chosen rows.
+
+        wanted   one batch for each batch of ``read``, possibly empty: columns id, file, offset,
+                 length and ``row`` (int64, the row's index within its batch)
+        yields   as many batches, with the payload columns, row for row
+        raises   IntegrityError where the file no longer holds what it held
+        """
+        batches = self.read(shard)
+        for want in wanted:
+            batch = next(batches, None)
+            if batch is None:
+                raise _changed(shard)
+            rows = batch.take(want["row"])
+            if not rows["id"].equals(want["id"]):
+                raise _changed(shard)
+            yield rows.select(self.payload.names)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """PLACE columns, then ``writes``, then ``payload``, then ``error``."""
+        place = [pa.field(name, COLUMNS[name][0]) for name in PLACE]
+        return pa.schema([*place, *self.writes, *self.payload, pa.field(ERROR, pa.large_string())])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotator(Stage):
+    """One batch → columns, row for row. A row's values depend on that row alone."""
+
+    def annotate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return ``writes`` (and perhaps ``error``) for a batch of ``reads`` and ``may_read``."""
+        raise NotImplementedError
+
+
+class Rows(Protocol):
+    """What a Reducer sees: the surviving rows of every shard, as often as it wants to read them."""
+
+    #: A folder for spilled data, emptied afterwards.
+    scratch: Path
+    #: How many rows survive, over all shards.
+    count: int
+
+    def batches(self, *names: str) -> Iterator[pa.RecordBatch]:
+        """Yield the named columns of all rows in source order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reducer(Stage):
+    """A column of all rows → columns, row for row; order- and split-independent."""
+
+    def reduce(self, rows: Rows) -> Iterator[pa.RecordBatch]:
+        """Yield ``writes`` for all rows in the order of ``rows``, in batches of any size."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rewriter(Stage):
+    """Rows → new rows with ``parent_id``. Lineage is never lost.
+
+    The engine names each new row after its parent (PARENT_ID/NAME-1, …) and carries source, url,
+    license and date over.
+    """
+
+    def rewrite(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return new rows: ``parent`` (int32, index into the batch, ascending), then ``writes``."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionAnnotator(Annotator):
+    """An annotator made of a user's function by ``@annotator`` or ``@row_annotator``."""
+
+    function: Callable[..., Any]
+    rowwise: bool
+    reads: tuple[str, ...]  # type: ignore[misc]
+    writes: pa.Schema  # type: ignore[misc]
+    version: int = 1  # type: ignore[misc]
+
+    def identity(self) -> dict[str, object]:
+        """Return the function's source text and captured values beside its declared columns."""
+        return {
+            "stage": "function",
+            "name": self.function.__qualname__,
+            "source": _source_text(self.function),
+            "captured": [repr(cell.cell_contents) for cell in self.function.__closure__ or ()],
+            "version": self.version,
+            "rowwise": self.rowwise,
+            "writes": [(f.name, str(f.type)) for f in self.writes],
+        }
+
+    def annotate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        arrays = [batch[name] for name in self.reads]
+        if not self.rowwise:
+            return _as_batch(self.function(*arrays), self.writes)
+        values, errors = map_rows(self.function, *(a.to_pylist() for a in arrays))
+        return rows_to_batch(values, errors, self.writes)
+
+    def __call__(self, *args: Any) -> Any:
+        return self.function(*args)
+
+    def __str__(self) -> str:
+        return self.function.__name__
+
+
+def annotator(
+    *, writes: Mapping[str, pa.DataType], version: int = 1
+) -> Callable[[Callable[..., Any]], FunctionAnnotator]:
+    """Turn a function of whole columns into an annotator.
+
+    The function's parameters name the columns it reads; each arrives as an Arrow array. It
+    returns an array for one column, or a dict of arrays. Its source text is its identity:
+    editing it scores anew, and ``version`` covers what the text does not show.
+
+        @annotator(writes={"has_cve": pa.bool_()})
+        def has_cve(text):
+            return pc.match_substring_regex(text, r"CVE-[0-9]{4}-[0-9]+")
+    """
+    return lambda function: _from_function(function, writes, version, rowwise=False)
+
+
+def row_annotator(
+    *, writes: Mapping[str, pa.DataType], version: int = 1
+) -> Callable[[Callable[..., Any]], FunctionAnnotator]:
+    """Turn a function of one row into an annotator: convenient, at Python's speed.
+
+    Parameters name the columns read and arrive as Python values (null is None). The function
+    returns a value for one column, or a dict; an exception makes that row an error row.
+
+        @row_annotator(writes={"cve_count": pa.uint32()})
+        def cve_count(text: str) -> int:
+            return text.count("CVE-")
+    """
+    return lambda function: _from_function(function, writes, version, rowwise=True)
+
+
+def _from_function(
+    function: Callable[..., Any], writes: Mapping[str, pa.DataType], version: int, *, rowwise: bool
+) -> FunctionAnnotator:
+    parameters = inspect.signature(function).parameters.values()
+    if any(p.kind not in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters):
+        raise RecipeError(
+            f"{function.__qualname__} cannot be a stage: its parameters must name the columns.",
+            found=str(inspect.signature(function)),
+            remedy="one plain parameter for each column, such as (text) or (text, url)",
+        )
+    return FunctionAnnotator(
+        function=function,
+        rowwise=rowwise,
+        reads=tuple(p.name for p in parameters),
+        writes=pa.schema(list(writes.items())),
+        version=version,
+    )
+
+
+# ---------------------------------------------------------------- the row guard
+
+#: Counters that the engine watches while a stage works: [0] ticks at every row.
+PULSE: MutableSequence[int] = array("q", [0])
+
+
+class RowTimeout(BaseException):
+    """A row took longer than its time limit. Not an Exception, so that parsers let it through."""
+
+
+def guarded(
+    function: Callable[..., Any], *args: Any, time_limit_s: float = 0.0
+) -> tuple[Any, str | None]:
+    """Call a function; return (value, None), or (None, what went wrong).
+
+    time_limit_s  interrupt the call after so many seconds; 0 for no limit. It needs the main
+                  thread, where engine workers run their stages; elsewhere there is no limit.
+    """
+    timed = time_limit_s > 0 and threading.current_thread() is threading.main_thread()
+    try:
+        if not timed:
+            return function(*args), None
+        before = signal.signal(signal.SIGALRM, _raise_timeout)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, time_limit_s, time_limit_s)
+            return function(*args), None
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+    except RowTimeout:
+        return None, f"took longer than {time_limit_s:g} s"
+    except (IntegrityError, ResourceError):
+        raise
+    except Exception as error:  # noqa: BLE001  the one row guard: what a row does is a value
+        return None, f"{type(error).__name__}: {error}"[:1000]
+
+
+def _raise_timeout(*_: object) -> None:
+    raise RowTimeout
+
+
+def map_rows(
+    function: Callable[..., Any], *columns: Sequence[Any], time_limit_s: float = 0.0
+) -> tuple[list[Any], list[str | None]]:
+    """Call a function once a row; return its values and, for rows that failed, what went wrong.
+
+    columns  equally long sequences of Python values; row n is called with the n-th of each
+    returns  (values, errors), both as long as the columns; a failed row's value is None
+    """
+    values: list[Any] = []
+    errors: list[str | None] = []
+    for row in zip(*columns, strict=True):
+        PULSE[0] += 1
+        value, error = guarded(function, *row, time_limit_s=time_limit_s)
+        values.append(value)
+        errors.append(error)
+    return values, errors
+
+
+def rows_to_batch(
+    values: Sequence[Any], errors: Sequence[str | None], schema: pa.Schema
+) -> pa.RecordBatch:
+    """Build a stage's output from one value, tuple or dict a row (None: nulls) and its errors."""
+    names = schema.names
+    if len(names) == 1:
+        cells = [[v[names[0]] if isinstance(v, dict) else v for v in values]]
+    else:
+        rows = [_as_tuple(v, names) for v in values]
+        cells = [[row[i] for row in rows] for i in range(len(names))]
+    arrays = [pa.array(cell, type=field.type) for cell, field in zip(cells, schema, strict=True)]
+    fields = list(schema)
+    if any(error is not None for error in errors):
+        arrays.append(pa.array(errors, type=pa.large_string()))
+        fields.append(pa.field(ERROR, pa.large_string()))
+    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def _as_tuple(value: Any, names: list[str]) -> Sequence[Any]:
+    if value is None:
+        return [None] * len(names)
+    return [value[name] for name in names] if isinstance(value, dict) else value
+
+
+def _as_batch(result: Any, schema: pa.Schema) -> pa.RecordBatch:
+    if isinstance(result, pa.RecordBatch):
+        return result
+    found = result if isinstance(result, dict) else {schema.names[0]: result}
+    arrays = [_as_array(found[field.name], field.type) for field in schema]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _as_array(values: Any, kind: pa.DataType) -> pa.Array:
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    if isinstance(values, pa.Array):
+        return values if values.type == kind else values.cast(kind)
+    return pa.array(values, type=kind)
+
+
+# ---------------------------------------------------------------- settings and identity
+
+
+def _check_types(stage: Stage) -> None:
+    hints = typing.get_type_hints(type(stage))
+    for field in dataclasses.fields(stage):
+        value = getattr(stage, field.name)
+        if not _fits(value, hints[field.name]):
+            raise RecipeError(
+                f"{type(stage).__name__} takes no such {field.name}.",
+                found=f"{value!r} ({type(value).__name__})",
+                wanted=str(field.type),
+            )
+
+
+def _fits(value: object, hint: Any) -> bool:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return value in args
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, arg) for arg in args)
+    if origin is tuple and isinstance(value, tuple):
+        item = args[0] if len(args) == 2 and args[1] is Ellipsis else None
+        return item is None or all(_fits(v, item) for v in value)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    kind = origin or hint
+    return isinstance(value, kind) if isinstance(kind, type) else True
+
+
+def content_hash(path: str) -> str:
+    """Return the SHA-256 of a file, or of a folder's files and names; ResourceError if absent."""
+    if not os.path.exists(path):
+        raise ResourceError(f"no file or folder at {path}.", remedy="check the path in the recipe")
+    root = Path(path)
+    digest = hashlib.sha256()
+    for file in sorted(p for p in root.rglob("*") if p.is_file()) if root.is_dir() else [root]:
+        digest.update(str(file.relative_to(root)).encode())
+        with open(file, "rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _source_text(function: Callable[..., Any]) -> str:
+    try:
+        return textwrap.dedent(inspect.getsource(function))
+    except (OSError, TypeError):  # typed at a prompt: the compiled code has to do
+        code = function.__code__
+        return f"{code.co_code.hex()} {code.co_consts!r} {code.co_names!r}"
+
+
+def _changed(shard: Shard) -> IntegrityError:
+    return IntegrityError(
+        "an input file no longer holds what it held when it was first read.",
+        files=", ".join(span.path for span in shard.spans[:3]),
+        remedy="run the recipe again: changed files are read anew",
+    )
