@@ -21,7 +21,7 @@ import threading
 import types
 import typing
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
@@ -118,7 +118,8 @@ class Shard:
     @property
     def key(self) -> str:
         """16 hex digits that name the shard: equal files, equal pieces, equal key."""
-        facts = repr((self.part, self.limit, [dataclasses.astuple(s)[1:] for s in self.spans]))
+        spans = [(_absolute(s.path), *dataclasses.astuple(s)[1:]) for s in self.spans]
+        facts = repr((self.part, self.limit, spans))
         return hashlib.sha256(facts.encode()).hexdigest()[:16]
 
 
@@ -131,6 +132,13 @@ class Source(Stage):
     """
 
     payload: ClassVar[pa.Schema] = pa.schema([])
+
+    def identity(self) -> dict[str, object]:
+        """Return the identity without ``paths``: which files there are is the shards' to say."""
+        facts = super().identity()
+        settings = facts["settings"]
+        assert isinstance(settings, dict)
+        return {**facts, "settings": {k: v for k, v in settings.items() if k != "paths"}}
 
     def plan(self) -> list[Shard]:
         """Return the shards, from the files and the settings alone; no file is read whole."""
@@ -300,18 +308,27 @@ def _from_function(
 
 # ---------------------------------------------------------------- the row guard
 
+
+class Counters(Protocol):
+    """Integers that can be shared between processes."""
+
+    def __getitem__(self, index: int, /) -> int: ...
+
+    def __setitem__(self, index: int, value: int, /) -> None: ...
+
+
 #: Counters that the engine watches while a stage works: [0] ticks at every row.
-PULSE: MutableSequence[int] = array("q", [0])
+PULSE: Counters = array("q", [0])
 
 
 class RowTimeout(BaseException):
     """A row took longer than its time limit. Not an Exception, so that parsers let it through."""
 
 
-def guarded(
+def attempt(
     function: Callable[..., Any], *args: Any, time_limit_s: float = 0.0
-) -> tuple[Any, str | None]:
-    """Call a function; return (value, None), or (None, what went wrong).
+) -> tuple[Any, BaseException | None]:
+    """Call a function; return (value, None), or (None, what it raised).
 
     time_limit_s  interrupt the call after so many seconds; 0 for no limit. It needs the main
                   thread, where engine workers run their stages; elsewhere there is no limit.
@@ -327,12 +344,23 @@ def guarded(
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
-    except RowTimeout:
+    except (Exception, RowTimeout) as error:  # noqa: BLE001  the one guard: a failure is a value
+        return None, error
+
+
+def guarded(
+    function: Callable[..., Any], *args: Any, time_limit_s: float = 0.0
+) -> tuple[Any, str | None]:
+    """Call a function on a row; return (value, None), or (None, what went wrong in words).
+
+    Raises the errors that are no row's fault: RecipeError, ResourceError and IntegrityError.
+    """
+    value, error = attempt(function, *args, time_limit_s=time_limit_s)
+    if isinstance(error, RecipeError | ResourceError | IntegrityError):
+        raise error
+    if isinstance(error, RowTimeout):
         return None, f"took longer than {time_limit_s:g} s"
-    except (IntegrityError, ResourceError):
-        raise
-    except Exception as error:  # noqa: BLE001  the one row guard: what a row does is a value
-        return None, f"{type(error).__name__}: {error}"[:1000]
+    return value, None if error is None else f"{type(error).__name__}: {error}"[:1000]
 
 
 def _raise_timeout(*_: object) -> None:
@@ -441,6 +469,10 @@ def content_hash(path: str) -> str:
             while block := stream.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def _absolute(path: str) -> str:
+    return path if "://" in path else os.path.abspath(path)
 
 
 def _source_text(function: Callable[..., Any]) -> str:

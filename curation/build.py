@@ -1,0 +1,230 @@
+"""A finished build: what stayed, what went and why, as a notebook user expects it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from curation.engine.fused import ERROR_REASON
+from curation.engine.plan import PAYLOAD, Outcome, Space, restore
+from curation.errors import ResourceError, nearest
+from curation.rows import RowReader
+from curation.stage import Shard, Source, Span
+from curation.store import Store, read_json
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as pads
+
+    from curation.why import Why
+    from curation.writers import JsonlFiles, ParquetFiles, Written
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The balance of a build's rows.
+
+    rows_in  rows that the source read, those in error included
+    made     rows that rewriters made beyond those that they took
+    rows_out rows that stayed
+    dropped  reason → rows
+    errors   rows dropped because a stage could not do them
+    """
+
+    rows_in: int
+    made: int
+    rows_out: int
+    dropped: Mapping[str, int]
+    errors: int
+
+    @property
+    def balances(self) -> bool:
+        """Whether rows in and made are rows out, dropped and in error."""
+        gone = sum(self.dropped.values()) + self.errors
+        return self.rows_in + self.made == self.rows_out + gone
+
+
+class Build:
+    """The outcome of a recipe over a store. Nothing is loaded until it is asked for."""
+
+    def __init__(self, store: Store, fingerprint: str) -> None:
+        facts = read_json(store.build_folder(fingerprint) / "build.json")
+        if facts is None:
+            raise ResourceError(
+                f"the store {store.path} holds no build {fingerprint}.",
+                present=", ".join(store.builds()) or "no finished build",
+            )
+        self.store, self.fingerprint = store, fingerprint
+        self.facts: Mapping[str, Any] = facts
+
+    @classmethod
+    def open(cls, store: str | os.PathLike[str], fingerprint: str = "") -> Build:
+        """Open a store's latest build, or the one whose fingerprint begins as given."""
+        folder = Store(store)
+        present = folder.builds()
+        found = [build for build in present if build.startswith(fingerprint)]
+        if not found or (fingerprint and len(found) > 1):
+            wanted = f"single build {fingerprint}" if fingerprint else "finished build"
+            raise ResourceError(
+                f"the store {folder.path} holds no {wanted}.",
+                present=", ".join(present),
+                remedy=f"run a recipe into it: curation run RECIPE --store {folder.path}",
+            )
+        return cls(folder, found[-1])
+
+    def __repr__(self) -> str:
+        ledger = self.ledger()
+        return (
+            f"Build {self.fingerprint} of {self.facts['recipe']}: "
+            f"{ledger.rows_out:,} rows of {ledger.rows_in:,}"
+        )
+
+    # ---- rows
+
+    def documents(self, *, columns: Sequence[str] | None = None) -> pl.LazyFrame:
+        """Return the rows that stayed: all columns (payloads other than text apart), or those named.
+
+        Only what a query uses is read, batch by batch. Text that no stage changed is read again
+        from the input files.
+        """
+        outcome = self.outcomes[-1]
+        for name in columns or ():
+            if name not in outcome.columns:
+                raise ResourceError(
+                    f"the build has no column '{name}'.",
+                    present=", ".join(outcome.columns),
+                    remedy=nearest(name, outcome.columns),
+                )
+        return self.reader(outcome).lazy(columns or self.column_names(outcome))
+
+    def dropped(self, *, because: str | None = None) -> pl.LazyFrame:
+        """Return the rows that went, with ``step`` and ``because``: all, or those of one reason."""
+        reasons = self.reasons()
+        if because is not None and because not in reasons:
+            raise ResourceError(
+                f"no row was dropped because of '{because}'.",
+                present=", ".join(reasons) or "no row was dropped",
+                remedy=nearest(because, reasons),
+            )
+        frames = [
+            self.reader(outcome, gone=True, because=because).lazy(
+                [*self.column_names(outcome), "step", "because"]
+            )
+            for outcome in self.outcomes
+        ]
+        return pl.concat(frames, how="diagonal")
+
+    def errors(self) -> pl.DataFrame:
+        """Return every row in error: id, step, stage, reason."""
+        return pl.read_parquet(self.store.build_folder(self.fingerprint) / "errors.parquet")
+
+    def dataset(self) -> pads.Dataset:
+        """Return the corpus as an Arrow dataset; it is written into the store when first asked for."""
+        import pyarrow.dataset as pads
+
+        from curation.writers import ParquetFiles
+
+        written = self.write(ParquetFiles(self.store.build_folder(self.fingerprint) / "corpus"))
+        return pads.dataset([str(path) for path in written.paths], format="parquet")
+
+    def write(self, writer: ParquetFiles | JsonlFiles) -> Written:
+        """Write the corpus as files; see ``curation.writers``."""
+        from curation.writers import write_corpus
+
+        return write_corpus(self, writer)
+
+    def why(self, row_id: str) -> Why:
+        """Return the path of one row: its place, its values, what dropped it, its relatives."""
+        from curation.why import explain
+
+        return explain(self, row_id)
+
+    # ---- accounts
+
+    def funnel(self) -> pl.DataFrame:
+        """Return what is left after each step: rows, documents, bytes, dropped, errors."""
+        texts = dict.fromkeys(("name", "title", "because"), pl.String)
+        counts = dict.fromkeys(("rows", "documents", "bytes", "dropped", "errors"), pl.UInt64)
+        schema = {"step": pl.UInt16, **texts, **counts}
+        return pl.DataFrame(self.facts["funnel"], schema=schema)
+
+    def ledger(self) -> Ledger:
+        """Return the balance of rows."""
+        funnel = self.facts["funnel"]
+        dropped: dict[str, int] = {}
+        errors, made = funnel[0]["errors"], 0
+        for before, row in zip(funnel, funnel[1:], strict=False):
+            lost = before["rows"] - row["rows"]
+            if row["dropped"]:
+                dropped[row["because"]] = dropped.get(row["because"], 0) + row["dropped"]
+            if row["name"] in self._rewriters:
+                errors += row["errors"]
+                made += row["dropped"] + row["errors"] - lost
+            else:
+                errors += lost - row["dropped"]
+        rows_in = funnel[0]["rows"] + funnel[0]["errors"]
+        return Ledger(rows_in, made, funnel[-1]["rows"], dropped, errors)
+
+    def reasons(self) -> dict[str, int]:
+        """Return each reason for which rows went, errors included, with the number of rows."""
+        reasons = dict(self.ledger().dropped)
+        for row in self.facts["funnel"]:
+            if row["errors"]:
+                reasons[ERROR_REASON.format(row["name"])] = row["errors"]
+        return reasons
+
+    # ---- inside
+
+    @cached_property
+    def outcomes(self) -> list[Outcome]:
+        """Columns and selection at the end of each row space: the source's, then each rewrite's."""
+        return [
+            Outcome(Space(o["root"], o["from_source"]), o["columns"], o["selection"])
+            for o in self.facts["outcomes"]
+        ]
+
+    @cached_property
+    def shards(self) -> list[Shard]:
+        """The shards of the input."""
+        return [
+            Shard(tuple(Span(**span) for span in s["spans"]), s["bytes"], s["limit"], s["part"])
+            for s in self.facts["shards"]
+        ]
+
+    @cached_property
+    def source(self) -> Source | None:
+        """The source stage; None where its class cannot be imported here."""
+        try:
+            source = restore(self.facts["source"])
+        except ResourceError:
+            return None
+        assert isinstance(source, Source)
+        return source
+
+    def reader(
+        self, outcome: Outcome, *, gone: bool = False, because: str | None = None
+    ) -> RowReader:
+        """Return a reader of the rows that an outcome keeps, or of those that went before it."""
+        return RowReader(self.store, self.source, self.shards, outcome, gone, because)
+
+    def column_names(self, outcome: Outcome) -> list[str]:
+        """Columns for people: all but page and PDF bytes, and text only where it can be read."""
+        return [
+            name
+            for name, group in outcome.columns.items()
+            if group != PAYLOAD or (name == "text" and self.source is not None)
+        ]
+
+    @property
+    def _rewriters(self) -> set[str]:
+        roots = {outcome.space.root for outcome in self.outcomes[1:]}
+        return {step["name"] for step in self.facts["steps"] if step["group"] in roots}
+
+
+def batches(build: Build, names: Sequence[str]) -> Iterator[tuple[Shard, int, Any]]:
+    """Yield (shard, batch index, columns) of a build's corpus in source order."""
+    return build.reader(build.outcomes[-1]).batches(names)

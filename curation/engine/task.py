@@ -1,0 +1,101 @@
+"""A task: one phase on one shard, or a whole phase that looks at all rows."""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from dataclasses import dataclass, field
+
+from curation.engine.barrier import run_best, run_reduce
+from curation.engine.fused import FusedPass, MustComputeError
+from curation.engine.guard import Quarantine, Watch
+from curation.engine.plan import Phase, Plan
+from curation.engine.rewriting import Rewriting
+from curation.errors import CurationError, ResourceError
+from curation.stage import Counters, attempt
+from curation.store import Store
+
+#: group → shard key → the manifest's facts of the part written
+Facts = dict[str, dict[str, dict[str, object]]]
+
+
+@dataclass
+class Task:
+    """What a worker is asked to do.
+
+    phase       index of the phase in the plan
+    shard       index of the shard, -1 for all of them
+    quarantine  what earlier attempts have shown
+    attempts    how often it was begun
+    compute     False to raise MustComputeError rather than call a stage
+    deaths      where it took workers down: (step, batch, row) → how often
+    """
+
+    phase: int
+    shard: int
+    quarantine: Quarantine = field(default_factory=Quarantine)
+    attempts: int = 0
+    compute: bool = True
+    deaths: dict[tuple[int, int, int], int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a task returns: the parts that it wrote, and its counts for a pass."""
+
+    facts: Facts
+    tally: dict[str, object]
+
+
+def run_task(store: Store, plan: Plan, task: Task, slots: Counters) -> Done:
+    """Do a task in this process; CurationError for everything that is no row's fault."""
+    phase = plan.phases[task.phase]
+    done, error = attempt(_run, store, plan, task, Watch(slots, task.quarantine))
+    if isinstance(error, OSError):
+        raise _explain_os(error, store) from error
+    if isinstance(error, CurationError | MustComputeError):
+        raise error
+    if error is not None:
+        raise _explain_fault(error, phase) from error
+    assert isinstance(done, Done)
+    return done
+
+
+def _run(store: Store, plan: Plan, task: Task, watch: Watch) -> Done:
+    phase = plan.phases[task.phase]
+    if phase.kind == "reduce":
+        return Done(run_reduce(store, plan, phase, watch), {})
+    if phase.kind == "best":
+        return Done(run_best(store, plan, phase, watch), {})
+    shard = plan.shards[task.shard]
+    work = (
+        FusedPass(store, plan, phase, shard, compute=task.compute)
+        if phase.kind == "pass"
+        else Rewriting(store, plan, phase, shard)
+    )
+    facts = work.run(watch)
+    return Done({group: {shard.key: fact} for group, fact in facts.items()}, work.tally.facts())
+
+
+def _explain_fault(error: BaseException, phase: Phase) -> CurationError:
+    """A fault outside any row, in a reducer or in the engine itself, told with its place."""
+    return CurationError(
+        f"a task failed in {', '.join(step.title for step in phase.steps) or 'reading the source'}.",
+        found=f"{type(error).__name__}: {error}",
+        where="".join(traceback.format_tb(error.__traceback__)[-2:]).strip(),
+        remedy="finished shards are kept: mend the stage and run again",
+    )
+
+
+def _explain_os(error: OSError, store: Store) -> ResourceError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return ResourceError(
+            f"no space is left for the store {store.path}.",
+            found=str(error),
+            remedy="free space and run the same command again: finished shards are kept",
+        )
+    return ResourceError(
+        f"{error.filename or 'an input file'} cannot be read.",
+        found=str(error),
+        remedy="mend it or take it out of the pattern, and run again: finished shards are kept",
+    )

@@ -1,0 +1,212 @@
+"""What a shard's batches hold, wherever it lies: stored parts, the source, or memory.
+
+A column of a batch is held for some of its rows, given by their positions (None: all of them).
+Text is taken for the rows that need it and narrowed once after rows have gone, so that it is
+copied as rarely as the rules allow.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.engine.plan import PAYLOAD, Outcome, Space
+from curation.errors import IntegrityError
+from curation.stage import Shard, Source
+from curation.store import PartReader, Store
+
+#: Rows of a batch, ascending; None stands for all of them.
+Positions = npt.NDArray[np.int64]
+Bool_N = npt.NDArray[np.bool_]
+
+
+class ShardView:
+    """Reads a shard's stored columns batch by batch, and its payload by place."""
+
+    def __init__(self, store: Store, source: Source | None, shard: Shard, space: Space) -> None:
+        self.store, self.source, self.shard, self.space = store, source, shard, space
+        self._readers: dict[str, PartReader] = {}
+        self._again: PayloadAgain | None = None
+
+    def reader(self, group: str) -> PartReader:
+        """Return the reader of the shard's newest part of a group."""
+        if group not in self._readers:
+            path = self.store.newest_part(group, self.shard.key)
+            self._readers[group] = PartReader(path or self.store.part(group, self.shard.key))
+        return self._readers[group]
+
+    @property
+    def sizes(self) -> list[int]:
+        """Rows of each batch."""
+        return self.reader(self.space.root).sizes
+
+    def column(self, group: str, index: int, name: str) -> pa.Array:
+        """Return a stored column of one batch, for all its rows."""
+        reader = self.reader(group)
+        if len(reader.sizes) != len(self.sizes) or reader.sizes[index] != self.sizes[index]:
+            raise IntegrityError(
+                f"the stored part {reader.path} does not have the rows of its neighbours.",
+                remedy=f"delete the folder {reader.path.parent} and run the recipe again",
+            )
+        return reader.read(index, [name])[name]
+
+    def payload(self, index: int, rows: Positions) -> pa.RecordBatch:
+        """Return payload columns for rows of one batch; batches must be asked for in order."""
+        if self._again is None:
+            assert self.source is not None
+            self._again = PayloadAgain(self.source, self.shard)
+        root = self.reader(self.space.root).read(index, ["id", "file", "offset", "length"])
+        want = root.take(pa.array(rows)).append_column("row", pa.array(rows))
+        return self._again.read(index, want)
+
+    def kept(self, selection: str, index: int) -> Bool_N:
+        """Return which rows of a batch a selection keeps; all of them for the selection ''."""
+        if not selection:
+            return np.ones(self.sizes[index], dtype=np.bool_)
+        return as_mask(self.column(selection, index, "kept"))
+
+    def close(self) -> None:
+        """Close every file."""
+        for reader in self._readers.values():
+            reader.close()
+        self._readers.clear()
+
+
+class PayloadAgain:
+    """Feeds a source's ``reread`` one batch at a time, passing over those that nobody needs."""
+
+    def __init__(self, source: Source, shard: Shard) -> None:
+        self._pending: deque[pa.RecordBatch] = deque()
+        self._next = 0
+        self._batches = source.reread(shard, self._wanted())
+
+    def _wanted(self) -> Iterator[pa.RecordBatch]:
+        while self._pending:
+            yield self._pending.popleft()
+
+    def read(self, index: int, want: pa.RecordBatch) -> pa.RecordBatch:
+        while self._next < index:
+            self._pull(want.slice(0, 0))
+        return self._pull(want)
+
+    def _pull(self, want: pa.RecordBatch) -> pa.RecordBatch:
+        self._pending.append(want)
+        self._next += 1
+        batch = next(self._batches, None)
+        if batch is None or batch.num_rows != want.num_rows:
+            raise IntegrityError(
+                "a source did not find again the rows that it read before.",
+                remedy="run the recipe again: changed files are read anew",
+            )
+        return batch
+
+
+class BatchColumns:
+    """The columns of one batch, each loaded when first asked for.
+
+    index   which batch of the shard
+    rows    how many rows it has
+    """
+
+    def __init__(self, view: ShardView, index: int, rows: int) -> None:
+        self.view, self.index, self.rows = view, index, rows
+        self._held: dict[tuple[str, str], tuple[pa.Array, Positions | None]] = {}
+        #: Rows whose payload anybody may still ask for; decides what the first reading brings.
+        self.payload_rows: Positions | None = None
+
+    def put(self, group: str, name: str, array: pa.Array, rows: Positions | None = None) -> None:
+        """Hold a column that was just made, for all rows or for some."""
+        self._held[group, name] = (array, rows)
+
+    def get(
+        self, group: str, name: str, rows: Positions | None, *, narrow: bool = False
+    ) -> pa.Array:
+        """Return a column for some rows.
+
+        narrow  the rows that are not asked for will not be asked for again: let go of them
+        """
+        key = (group.partition(":")[0], name)
+        if key not in self._held:
+            self._load(key)
+        array, held = self._held[key]
+        if _same(held, rows, self.rows):
+            return array
+        taken = array.take(pa.array(_within(held, rows, self.rows)))
+        if narrow:
+            self._held[key] = (taken, rows)
+        return taken
+
+    def _load(self, key: tuple[str, str]) -> None:
+        group, name = key
+        if group != PAYLOAD:
+            self.put(group, name, self.view.column(group, self.index, name))
+            return
+        wanted = np.arange(self.rows) if self.payload_rows is None else self.payload_rows
+        payload = self.view.payload(self.index, wanted)
+        for column, array in zip(payload.schema.names, payload.columns, strict=True):
+            self.put(PAYLOAD, column, array, None if len(wanted) == self.rows else wanted)
+
+    def batch(self, reads: Mapping[str, str], rows: Positions | None) -> pa.RecordBatch:
+        """Return several columns (name → group) for some rows."""
+        arrays = [self.get(group, name, rows) for name, group in reads.items()]
+        return pa.RecordBatch.from_arrays(arrays, names=list(reads))
+
+
+def _same(held: Positions | None, rows: Positions | None, count: int) -> bool:
+    if held is rows:
+        return True
+    held_count = count if held is None else len(held)
+    return held_count == (count if rows is None else len(rows))  # rows are a subset of held
+
+
+def _within(held: Positions | None, rows: Positions | None, count: int) -> Positions:
+    wanted = np.arange(count) if rows is None else rows
+    if held is None:
+        return wanted
+    places = np.searchsorted(held, wanted)
+    assert np.array_equal(held[np.minimum(places, len(held) - 1)], wanted), "rows let go of"
+    return places
+
+
+def as_mask(array: pa.Array) -> Bool_N:
+    """Return a boolean array as numpy, null as False."""
+    filled = pc.fill_null(array, False) if array.null_count else array
+    mask: Bool_N = filled.to_numpy(zero_copy_only=False)
+    return mask
+
+
+def spread(array: pa.Array, rows: Positions | None, count: int) -> pa.Array:
+    """Return a column of ``count`` rows with an array's values at ``rows`` and null elsewhere."""
+    if rows is None or len(rows) == count:
+        return array
+    where = np.full(count, -1, dtype=np.int64)
+    where[rows] = np.arange(len(rows))
+    return array.take(pa.array(where, mask=where < 0))
+
+
+def overlay(old: pa.Array, new: pa.Array, rows: Positions) -> pa.Array:
+    """Return a column with new values at ``rows`` and the old ones elsewhere."""
+    where = np.arange(len(old))
+    where[rows] = len(old) + np.arange(len(rows))
+    return pa.concat_arrays([old, new]).take(pa.array(where))
+
+
+def surviving(
+    store: Store, source: Source, shards: Sequence[Shard], outcome: Outcome, *names: str
+) -> Iterator[tuple[Shard, int, pa.RecordBatch]]:
+    """Yield (shard, batch index, columns) of the rows that an outcome keeps, in source order."""
+    for shard in shards:
+        view = ShardView(store, source, shard, outcome.space)
+        for index, count in enumerate(view.sizes):
+            rows = np.flatnonzero(view.kept(outcome.selection, index))
+            if len(rows):
+                columns = BatchColumns(view, index, count)
+                chosen = columns.payload_rows = None if len(rows) == count else rows
+                reads = {name: outcome.columns[name] for name in names}
+                yield shard, index, columns.batch(reads, chosen)
+        view.close()

@@ -1,0 +1,218 @@
+"""Writes a build's corpus as Parquet or JSON-lines files, in shards of a chosen size.
+
+The rows that stayed are cut into files by their text bytes, in source order, before anything is
+written: the same build gives the same files, whatever was interrupted on the way. Files are
+written under temporary names, and the manifest last: a folder with a manifest is complete.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curation.errors import RecipeError, ResourceError, nearest
+from curation.store import open_parquet, read_json, write_json
+
+if TYPE_CHECKING:
+    from curation.build import Build
+
+#: Columns that a corpus has by default, those of them that the recipe makes.
+CORPUS = ("id", "parent_id", "source", "url", "license", "date", "title", "text")
+#: Rows of a Parquet row group at most, so that readers need not hold a whole file.
+ROW_GROUP_ROWS = 16_384
+
+
+@dataclass(frozen=True)
+class ParquetFiles:
+    """Parquet, zstd-compressed.
+
+    folder       where the files go; made if absent
+    columns      which columns, in order; None for those of CORPUS that the recipe makes
+    shard_bytes  a file ends with the row that takes its text past so many bytes
+    """
+
+    folder: str | os.PathLike[str]
+    columns: tuple[str, ...] | None = None
+    shard_bytes: int = 256 << 20
+    ending: ClassVar[str] = ".parquet"
+
+
+@dataclass(frozen=True)
+class JsonlFiles:
+    """JSON lines, zstd-compressed; settings as for ParquetFiles."""
+
+    folder: str | os.PathLike[str]
+    columns: tuple[str, ...] | None = None
+    shard_bytes: int = 256 << 20
+    ending: ClassVar[str] = ".jsonl.zst"
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written: the folder, its files, and how many rows and bytes of text they hold."""
+
+    folder: Path
+    paths: tuple[Path, ...]
+    rows: int
+    text_bytes: int
+
+
+class _Sink(Protocol):
+    def write(self, batch: pa.RecordBatch) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def write_corpus(build: Build, writer: ParquetFiles | JsonlFiles) -> Written:
+    """Write a build's corpus; a folder that holds this very corpus already is left as it is.
+
+    Raises RecipeError for a column that the build lacks, ResourceError for a folder that holds
+    something else.
+    """
+    folder = Path(writer.folder)
+    names = _columns(build, writer)
+    facts = {
+        "build": build.fingerprint,
+        "recipe": build.facts["recipe"],
+        "columns": names,
+        "format": writer.ending.lstrip("."),
+        "shard_bytes": writer.shard_bytes,
+    }
+    known = read_json(folder / "manifest.json")
+    if known is not None and {key: known.get(key) for key in facts} == facts:
+        return _written(folder, known)
+    _refuse_foreign(folder, known)
+    files = list(_write_files(build, writer, names))
+    rows, size = sum(f["rows"] for f in files), sum(f["text_bytes"] for f in files)
+    manifest = {**facts, "rows": rows, "text_bytes": size, "files": files}
+    write_json(folder / "manifest.json", manifest)
+    return _written(folder, manifest)
+
+
+def _written(folder: Path, manifest: dict[str, Any]) -> Written:
+    paths = tuple(folder / file["name"] for file in manifest["files"])
+    return Written(folder, paths, manifest["rows"], manifest["text_bytes"])
+
+
+def _columns(build: Build, writer: ParquetFiles | JsonlFiles) -> list[str]:
+    present = build.outcomes[-1].columns
+    for name in writer.columns or ():
+        if name not in present:
+            raise RecipeError(
+                f"the corpus cannot have a column '{name}'.",
+                present=", ".join(present),
+                remedy=nearest(name, present),
+            )
+    return list(writer.columns or [name for name in CORPUS if name in present])
+
+
+def _refuse_foreign(folder: Path, known: dict[str, Any] | None) -> None:
+    """Overwrite an earlier corpus of ours, and nothing else."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ours = {"manifest.json", *(file["name"] for file in (known or {}).get("files", ()))}
+    foreign = [
+        path.name
+        for path in sorted(folder.iterdir())
+        if path.name not in ours and not path.name.startswith("part-")
+    ]
+    if foreign:
+        raise ResourceError(
+            f"the folder {folder} holds files that are not a corpus.",
+            found=", ".join(foreign[:5]),
+            remedy="give another folder, or empty this one",
+        )
+    (folder / "manifest.json").unlink(missing_ok=True)
+    for path in folder.glob("part-*"):
+        path.unlink()
+
+
+def _write_files(
+    build: Build, writer: ParquetFiles | JsonlFiles, names: list[str]
+) -> Iterator[dict[str, Any]]:
+    """Write the files one after the other; yield the manifest's facts of each."""
+    folder, sink, path = Path(writer.folder), None, None
+    rows = size = number = 0
+    for batch, full in _cut(build, names, writer.shard_bytes):
+        if sink is None:
+            path = folder / f"part-{number:05d}{writer.ending}"
+            sink = _open(path.with_name(path.name + ".tmp"), batch.schema)
+        sink.write(batch)
+        rows, size = rows + batch.num_rows, size + _text_bytes(batch)
+        if full:
+            yield _finish(sink, path, rows, size)
+            sink, rows, size, number = None, 0, 0, number + 1
+    if sink is not None:
+        yield _finish(sink, path, rows, size)
+
+
+def _finish(sink: _Sink, path: Path | None, rows: int, size: int) -> dict[str, Any]:
+    assert path is not None
+    sink.close()
+    os.replace(path.with_name(path.name + ".tmp"), path)
+    return {"name": path.name, "rows": rows, "text_bytes": size, "bytes": path.stat().st_size}
+
+
+def _cut(build: Build, names: list[str], shard_bytes: int) -> Iterator[tuple[pa.RecordBatch, bool]]:
+    """Yield the corpus in pieces, and whether a file ends after each."""
+    left = shard_bytes
+    for _, _, batch in build.reader(build.outcomes[-1]).batches(names):
+        while batch.num_rows:
+            ends = _row_ends(batch)
+            fits = int(ends.searchsorted(left, side="left")) + 1
+            piece = batch.slice(0, fits)
+            full = fits <= batch.num_rows and int(ends[piece.num_rows - 1]) >= left
+            yield piece, full
+            left = shard_bytes if full else left - int(ends[-1])
+            batch = batch.slice(piece.num_rows)
+
+
+def _row_ends(batch: pa.RecordBatch) -> Any:
+    """Return int64[N]: text bytes up to and with each row."""
+    if "text" not in batch.schema.names:
+        return pc.cumulative_sum(pa.array([1] * batch.num_rows, pa.int64())).to_numpy()
+    sizes = pc.fill_null(pc.binary_length(batch["text"]), 0).cast(pa.int64())
+    return pc.cumulative_sum(sizes).to_numpy()
+
+
+def _text_bytes(batch: pa.RecordBatch) -> int:
+    return int(_row_ends(batch)[-1]) if "text" in batch.schema.names else 0
+
+
+def _open(path: Path, schema: pa.Schema) -> _Sink:
+    return _ParquetSink(path, schema) if path.name.endswith(".parquet.tmp") else _JsonlSink(path)
+
+
+class _ParquetSink:
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._writer: pq.ParquetWriter = open_parquet(path, schema)
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        self._writer.write_batch(batch, row_group_size=ROW_GROUP_ROWS)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _JsonlSink:
+    """JSON lines by polars' writer, each batch compressed as a frame of one zstd file."""
+
+    def __init__(self, path: Path) -> None:
+        import zstandard
+
+        self._file = open(path, "wb")  # noqa: SIM115  closed by close()
+        self._compressor = zstandard.ZstdCompressor(level=3)
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        lines = pl.DataFrame(batch).write_ndjson().encode()
+        self._file.write(self._compressor.compress(lines))
+
+    def close(self) -> None:
+        self._file.close()
