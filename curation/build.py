@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -86,7 +87,7 @@ class Build:
     # ---- rows
 
     def documents(self, *, columns: Sequence[str] | None = None) -> pl.LazyFrame:
-        """Return the rows that stayed: all columns (payloads other than text apart), or those named.
+        """Return the rows that stayed: the columns named, or all but page and PDF bytes.
 
         Only what a query uses is read, batch by batch. Text that no stage changed is read again
         from the input files.
@@ -123,7 +124,7 @@ class Build:
         return pl.read_parquet(self.store.build_folder(self.fingerprint) / "errors.parquet")
 
     def dataset(self) -> pads.Dataset:
-        """Return the corpus as an Arrow dataset; it is written into the store when first asked for."""
+        """Return the corpus as an Arrow dataset, written into the store when first asked for."""
         import pyarrow.dataset as pads
 
         from curation.writers import ParquetFiles
@@ -157,7 +158,7 @@ class Build:
         funnel = self.facts["funnel"]
         dropped: dict[str, int] = {}
         errors, made = funnel[0]["errors"], 0
-        for before, row in zip(funnel, funnel[1:], strict=False):
+        for before, row in pairwise(funnel):
             lost = before["rows"] - row["rows"]
             if row["dropped"]:
                 dropped[row["because"]] = dropped.get(row["because"], 0) + row["dropped"]
@@ -223,8 +224,3 @@ class Build:
     def _rewriters(self) -> set[str]:
         roots = {outcome.space.root for outcome in self.outcomes[1:]}
         return {step["name"] for step in self.facts["steps"] if step["group"] in roots}
-
-
-def batches(build: Build, names: Sequence[str]) -> Iterator[tuple[Shard, int, Any]]:
-    """Yield (shard, batch index, columns) of a build's corpus in source order."""
-    return build.reader(build.outcomes[-1]).batches(names)

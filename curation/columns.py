@@ -26,6 +26,7 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "pdf": (_BYTES, "PDF file"),
     "text": (_TEXT, "text of the document"),
     # facts that sources find beside the payload
+    "http_status": (pa.uint16(), "status code of the HTTP response"),
     "http_charset": (_TEXT, "character set that the server named"),
     "http_content_type": (_TEXT, "media type that the server named"),
     # extraction

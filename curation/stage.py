@@ -23,6 +23,7 @@ import typing
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -115,10 +116,12 @@ class Shard:
     limit: int = -1
     part: int = 0
 
-    @property
+    @cached_property
     def key(self) -> str:
         """16 hex digits that name the shard: equal files, equal pieces, equal key."""
-        spans = [(_absolute(s.path), *dataclasses.astuple(s)[1:]) for s in self.spans]
+        spans = [
+            (_absolute(s.path), s.name, s.size, s.modified, s.start, s.stop) for s in self.spans
+        ]
         facts = repr((self.part, self.limit, spans))
         return hashlib.sha256(facts.encode()).hexdigest()[:16]
 
@@ -321,6 +324,11 @@ class Counters(Protocol):
 PULSE: Counters = array("q", [0])
 
 
+def pulse() -> None:
+    """Tell the engine that another row has been done."""
+    PULSE[0] += 1
+
+
 class RowTimeout(BaseException):
     """A row took longer than its time limit. Not an Exception, so that parsers let it through."""
 
@@ -378,7 +386,7 @@ def map_rows(
     values: list[Any] = []
     errors: list[str | None] = []
     for row in zip(*columns, strict=True):
-        PULSE[0] += 1
+        pulse()
         value, error = guarded(function, *row, time_limit_s=time_limit_s)
         values.append(value)
         errors.append(error)

@@ -46,7 +46,7 @@ class SurvivingRows:
             self.watch.at(self.step.number, index)
             selected = view.reader(before).read(index, SELECTION.names) if before else None
             columns = BatchColumns(view, index, count)
-            state = BatchState(columns, selected, self.phase.space.root)
+            state = BatchState(columns, selected, self.phase.space.root, self.phase.weights)
             columns.payload_rows = state.chosen(state.rows)
             yield state
 

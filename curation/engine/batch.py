@@ -48,17 +48,20 @@ class BatchState:
 
     columns  the batch's columns
     before   the batch's rows of the selection so far, None where there is none
+    weights  group whose ``bytes`` says what each row weighs
     root     group that holds ids and, for rewritten rows, which document each came from
     rows     positions of the rows still there, ascending
     sizes    uint64[N]: bytes of each row's text or payload
     """
 
-    def __init__(self, columns: BatchColumns, before: pa.RecordBatch | None, root: str) -> None:
+    def __init__(
+        self, columns: BatchColumns, before: pa.RecordBatch | None, root: str, weights: str
+    ) -> None:
         self.columns, self.root, self._before = columns, root, before
         kept = np.ones(columns.rows, np.bool_) if before is None else as_mask(before["kept"])
         self.rows: Positions = np.flatnonzero(kept)
         self.sizes = np.zeros(columns.rows, dtype=np.uint64)
-        self.weigh(columns.get(root, "bytes", None))
+        self.weigh(columns.get(weights, "bytes", None))
         self._gone: list[tuple[Positions, int, str]] = []
         self._wanted: Bool_N | None = None
 

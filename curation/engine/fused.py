@@ -174,7 +174,7 @@ class FusedPass:
     def _one_batch(self, columns: BatchColumns, watch: Watch) -> pa.RecordBatch:
         before = self.phase.before
         selected = self.view.reader(before).read(columns.index, SELECTION.names) if before else None
-        state = BatchState(columns, selected, self.phase.space.root)
+        state = BatchState(columns, selected, self.phase.space.root, self.phase.weights)
         if not before:
             self._drop_source_errors(state)
         state.count(self.tally.before)

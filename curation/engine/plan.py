@@ -70,6 +70,7 @@ class Phase:
     before     selection that holds which rows are still there; "" for all rows of the space
     selection  selection that the phase writes; "" for a reducer, which drops nothing
     space      the rows that are read; a rewrite makes those of the next space
+    weights    group whose ``bytes`` says what each row weighs before the phase
     per_shard  whether each shard is a task of its own
     """
 
@@ -78,6 +79,7 @@ class Phase:
     space: Space
     before: str
     selection: str
+    weights: str
     reads_source: bool = False
 
     @property
@@ -163,6 +165,7 @@ class Planner:
         self.phases: list[Phase] = []
         self.outcomes: list[Outcome] = []
         self.pending: list[PlannedStep] = []
+        self.weights = root
 
     def plan(self) -> Plan:
         """Return the plan of the whole recipe."""
@@ -243,14 +246,18 @@ class Planner:
                 space=self.space,
                 before=self.selection,
                 selection=made,
+                weights=self.weights,
                 reads_source=opens_space and self.space.source,
             )
         )
         self.schemas[made] = SELECTION
         self.selection, self.pending = made, []
+        self.weights = self._weights()
 
     def _phase(self, kind: str, planned: PlannedStep, selection: str) -> None:
-        self.phases.append(Phase(kind, (planned,), self.space, self.selection, selection))
+        self.phases.append(
+            Phase(kind, (planned,), self.space, self.selection, selection, self._weights())
+        )
         if selection:
             self.schemas[selection] = SELECTION
 
@@ -267,7 +274,12 @@ class Planner:
             name for name in self.schemas[group].names if name not in (*BOOKKEEPING, "root_id")
         ]
         self.columns = dict.fromkeys(names, group)
+        self.weights = group
         self.selection = ""
+
+    def _weights(self) -> str:
+        group = self.columns.get("text", PAYLOAD)
+        return self.space.root if group == PAYLOAD else group
 
     def _close_space(self) -> None:
         self.outcomes.append(Outcome(self.space, dict(self.columns), self.selection))
@@ -400,5 +412,6 @@ def step_facts(planned: PlannedStep) -> dict[str, Any]:
         "title": str(step),
         "because": because,
         "group": planned.group,
+        "reads": dict(planned.reads),
         "writes": step.writes.names if isinstance(step, Stage) else [],
     }

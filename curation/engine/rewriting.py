@@ -65,7 +65,7 @@ class Rewriting:
     def _state(self, columns: BatchColumns) -> BatchState:
         before = self.phase.before
         selected = self.view.reader(before).read(columns.index, SELECTION.names) if before else None
-        state = BatchState(columns, selected, self.phase.space.root)
+        state = BatchState(columns, selected, self.phase.space.root, self.phase.weights)
         columns.payload_rows = state.chosen(state.rows)
         return state
 

@@ -1,0 +1,367 @@
+"""The command ``curation``: plan, run, show, why, diff and check."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from curation.errors import CurationError, RecipeError, RunStopped
+
+if TYPE_CHECKING:
+    from curation.build import Build
+    from curation.engine.plan import Plan
+    from curation.engine.progress import Progress
+    from curation.recipe import Recipe
+    from curation.store import Store
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Turn raw pages into a corpus for one domain, and keep a reason for every document "
+    "that is dropped.",
+)
+
+#: Flags of the recipe itself are passed through to it.
+_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+#: Exit status of a run that Ctrl-C stopped, as shells have it.
+INTERRUPTED = 130
+
+RecipeName = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="FILE.py, FILE.py:FUNCTION or MODULE:FUNCTION.")
+]
+StorePath = Annotated[
+    Path, typer.Option("--store", help="Folder of the column groups.", show_default=True)
+]
+BuildName = Annotated[
+    str, typer.Option("--build", help="Fingerprint of a build, or its beginning; else the latest.")
+]
+Limit = Annotated[
+    int | None, typer.Option(help="Read the first so many rows only, for a quick look.", min=1)
+]
+DEFAULT_STORE = Path("store")
+
+
+@app.command(context_settings=_PASS_ON)
+def plan(
+    context: typer.Context,
+    recipe: RecipeName,
+    store: StorePath = DEFAULT_STORE,
+    limit: Limit = None,
+) -> None:
+    """Show what a run would do, and what the store holds already. Nothing is read.
+
+    Example: curation plan pipelines/web.py --paths 'crawl/*.warc.gz'
+    """
+    from curation.store import Store
+
+    compiled = _load(recipe, context.args).plan(limit=limit)
+    _print_plan(compiled, Store(store))
+
+
+@app.command(context_settings=_PASS_ON)
+def run(  # noqa: PLR0913  a command's options
+    context: typer.Context,
+    recipe: RecipeName,
+    store: StorePath = DEFAULT_STORE,
+    workers: Annotated[
+        int | None, typer.Option(help="Worker processes; default: one a core.", min=0)
+    ] = None,
+    limit: Limit = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the corpus into this folder as well.")
+    ] = None,
+    format: Annotated[str, typer.Option(help="Format of --out: parquet or jsonl.")] = "parquet",
+    columns: Annotated[
+        str, typer.Option(help="Columns of --out, such as id,text,url; default: the usual ones.")
+    ] = "",
+    shard_mb: Annotated[
+        int, typer.Option(help="Text per file of --out, in megabytes.", min=1)
+    ] = 256,
+    stall_limit: Annotated[
+        float, typer.Option(help="Seconds without progress after which a worker is replaced.")
+    ] = 300.0,
+) -> None:
+    """Run a recipe. What the store holds already is not done again.
+
+    The recipe's own flags follow its name; they are the keywords of its function. Ctrl-C stops
+    cleanly; the same command goes on from there.
+
+    Example: curation run pipelines/web.py --paths 'crawl/*.warc.gz' --out corpus
+    """
+    writer = _writer(out, format, columns, shard_mb)
+    loaded = _load(recipe, context.args)
+    signal.signal(signal.SIGTERM, _interrupt)
+    build = loaded.run(
+        store=store, workers=workers, limit=limit, stall_s=stall_limit, progress=_progress()
+    )
+    _print_funnel(build)
+    if writer is not None:
+        written = build.write(writer)
+        _say(
+            f"wrote {written.rows:,} rows, {_size(written.text_bytes)} of text, in "
+            f"{len(written.paths)} files to {written.folder}"
+        )
+    else:
+        _say(
+            f"The corpus is a view over {store}: write it with --out FOLDER, or open it in Python "
+            f"with Build.open('{store}').documents()."
+        )
+
+
+@app.command()
+def show(store: StorePath = DEFAULT_STORE, build: BuildName = "") -> None:
+    """Show a build: rows, documents and bytes left after each step, and every reason.
+
+    Example: curation show --store store
+    """
+    from curation.build import Build
+
+    _print_funnel(Build.open(store, build))
+
+
+@app.command()
+def why(
+    row_id: Annotated[str, typer.Argument(metavar="ID", help="Id of a row, FILE#PLACE.")],
+    store: StorePath = DEFAULT_STORE,
+    build: BuildName = "",
+) -> None:
+    """Tell one row's whole path: where it came from, its values, what dropped it, its relatives.
+
+    Example: curation why 'a.warc.gz#20481'
+    """
+    from curation.build import Build
+
+    print(Build.open(store, build).why(row_id))
+
+
+@app.command()
+def diff(
+    first: Annotated[str, typer.Argument(help="A build: STORE, STORE:BUILD or BUILD of --store.")],
+    second: Annotated[str, typer.Argument(help="The build to compare it with.")],
+    store: StorePath = DEFAULT_STORE,
+    rows: Annotated[int, typer.Option(help="How many rows to list; 0 for the counts only.")] = 20,
+) -> None:
+    """Compare two builds: rows in one and not in the other, and why.
+
+    Example: curation diff 3f2a 9c1b, or curation diff old-store new-store
+    """
+    from curation.audit import diff as compare
+
+    found = compare(_build_named(first, store), _build_named(second, store))
+    counts = found.group_by("only_in", "because", maintain_order=True).len()
+    for row in counts.iter_rows(named=True):
+        other = "second" if row["only_in"] == "first" else "first"
+        _say(f"{row['len']:>10,} only in the {row['only_in']}; in the {other}: {row['because']}")
+    if found.is_empty():
+        _say("The two corpora hold the same rows.")
+    for row in found.head(rows).iter_rows(named=True):
+        _say(f"  {row['only_in']:<6} {row['id']}  {row['because']}")
+    if len(found) > rows > 0:
+        _say(f"  … and {len(found) - rows:,} more; --rows shows more")
+
+
+@app.command(context_settings=_PASS_ON)
+def check(
+    context: typer.Context,
+    target: Annotated[
+        str, typer.Argument(metavar="RECIPE|STORE", help="A recipe to check, or a store folder.")
+    ],
+) -> None:
+    """Check a recipe (its columns, and the contract on each of its stages) or a store (its parts).
+
+    Example: curation check pipelines/web.py --paths 'crawl/*.warc.gz', or curation check store
+    """
+    from curation.store import Store
+
+    if Path(target).is_dir():
+        _check_store(Store(target))
+    else:
+        _check_recipe(_load(target, context.args))
+
+
+# ---------------------------------------------------------------- parts of the commands
+
+
+def _load(name: str, words: list[str]) -> Recipe:
+    from curation.recipe_file import find_function, load_recipe
+
+    if "-h" in words or "--help" in words:
+        from curation.recipe_file import describe_flags
+
+        function = find_function(name)
+        _say(f"{name}: {(function.__doc__ or '').strip()}\n\n{describe_flags(function)}")
+        raise typer.Exit
+    return load_recipe(name, words)
+
+
+def _progress() -> Progress:
+    from curation.engine.progress import LiveProgress, PlainProgress
+
+    return LiveProgress() if sys.stderr.isatty() else PlainProgress()
+
+
+def _writer(out: Path | None, kind: str, columns: str, shard_mb: int) -> Any:
+    from curation.errors import nearest
+    from curation.writers import JsonlFiles, ParquetFiles
+
+    kinds = {"parquet": ParquetFiles, "jsonl": JsonlFiles}
+    if kind not in kinds:
+        raise RecipeError(
+            f"there is no format '{kind}'.", present=", ".join(kinds), remedy=nearest(kind, kinds)
+        )
+    if out is None:
+        return None
+    names = tuple(name.strip() for name in columns.split(",") if name.strip()) or None
+    return kinds[kind](out, columns=names, shard_bytes=shard_mb * 1_000_000)
+
+
+def _build_named(name: str, store: Path) -> Build:
+    from curation.build import Build
+
+    folder, _, fingerprint = name.partition(":")
+    if Path(folder).is_dir():
+        return Build.open(folder, fingerprint)
+    return Build.open(store, name)
+
+
+def _print_plan(compiled: Plan, store: Store) -> None:
+    from curation.engine.plan import step_facts
+    from curation.recipe import step_name
+
+    size = sum(shard.bytes for shard in compiled.shards)
+    files = {span.path for shard in compiled.shards for span in shard.spans}
+    _say(f"recipe  {compiled.recipe.origin}")
+    _say(f"input   {len(files):,} files, {_size(size)}, {len(compiled.shards):,} shards")
+    _say(f"  step  0  {step_name(compiled.source)}")
+    for phase in compiled.phases:
+        last = phase.groups[-1]
+        done = sum(store.part(last, key).exists() for key in compiled.keys)
+        state = "done" if done == len(compiled.keys) else f"{done} of {len(compiled.keys)} shards"
+        for step in phase.steps:
+            facts = step_facts(step)
+            scored = sum(
+                store.part(step.group, key).exists() for key in compiled.keys if step.group
+            )
+            kept = f", {scored} scored before" if scored and state != "done" else ""
+            _say(f"  step {facts['step']:>2}  {facts['title']}  [{state}{kept}]")
+
+
+def _print_funnel(build: Build) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("step", "what", "rows", "documents", "bytes", "gone", "because", box=None)
+    for column in table.columns[2:6]:
+        column.justify = "right"
+    for row in build.funnel().iter_rows(named=True):
+        gone = row["dropped"] + row["errors"]
+        because = row["because"] if row["dropped"] else ""
+        if row["errors"]:
+            because = ", ".join(filter(None, [because, f"{row['errors']:,} in error"]))
+        table.add_row(
+            str(row["step"]),
+            row["title"] if row["step"] else row["name"],
+            f"{row['rows']:,}",
+            f"{row['documents']:,}",
+            _size(row["bytes"]),
+            f"{gone:,}" if gone else "",
+            because,
+        )
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    console.print(table)
+    ledger = build.ledger()
+    made = f" + {ledger.made:,} made" if ledger.made else ""
+    gone = sum(ledger.dropped.values())
+    balance = "balances" if ledger.balances else "DOES NOT BALANCE"
+    console.print(
+        f"{ledger.rows_in:,} rows in{made} = {ledger.rows_out:,} out + {gone:,} dropped + "
+        f"{ledger.errors:,} in error: the ledger {balance}"
+    )
+    console.print(f"build {build.fingerprint} of {build.facts['recipe']} in {build.store.path}")
+
+
+def _check_store(store: Store) -> None:
+    from curation.audit import check_store
+
+    checked = wrong = 0
+    for what, problem in check_store(store):
+        checked += 1
+        if problem:
+            wrong += 1
+            _say(f"{what}: {problem}")
+    if not checked:
+        raise RecipeError(
+            f"{store.path} is not a store: it holds no finished column group.",
+            remedy="name the folder that was given to run as --store",
+        )
+    _say(f"{checked} groups and builds checked, {wrong} wrong")
+    if wrong:
+        raise typer.Exit(1)
+
+
+def _check_recipe(recipe: Recipe) -> None:
+    from curation.recipe import step_name
+    from curation.stage import Annotator, Reducer, Rewriter
+    from curation.testing import ContractError, check_stage
+
+    recipe.plan()
+    wrong = 0
+    for number, step in enumerate(recipe.steps, start=1):
+        verdict = "columns and types fit"
+        if isinstance(step, Annotator | Reducer | Rewriter):
+            try:
+                check_stage(step)
+                verdict += ", contract kept"
+            except ContractError as error:
+                wrong += 1
+                verdict = f"contract broken: {error}"
+        _say(f"  step {number:>2}  {step_name(step)}: {verdict}")
+    if wrong:
+        raise typer.Exit(1)
+
+
+def _size(count: int) -> str:
+    number = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} TB"
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run the command; an error of the package is a message and an exit status."""
+    try:
+        app()
+    except RunStopped as error:
+        print(f"\n{error}", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except KeyboardInterrupt:
+        print("\nstopped.", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except CurationError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()
