@@ -42,7 +42,7 @@ def check_store(store: Store) -> Iterator[tuple[str, str]]:
     for folder in sorted(path.parent for path in store.path.glob(f"*/{MANIFEST}")):
         yield f"group {folder.name}", "; ".join(_wrong_parts(folder))
     for fingerprint in store.builds():
-        yield f"build {fingerprint}", "; ".join(_wrong_build(Build(store, fingerprint)))
+        yield f"build {fingerprint}", _wrong_record(store, fingerprint)
 
 
 def _wrong_parts(folder: Path) -> Iterator[str]:
@@ -60,6 +60,13 @@ def _wrong_parts(folder: Path) -> Iterator[str]:
             yield f"{path.name} has other bytes than its manifest says"
         elif pq.read_metadata(path).num_rows != facts["rows"]:
             yield f"{path.name} has other rows than its manifest says"
+
+
+def _wrong_record(store: Store, fingerprint: str) -> str:
+    try:
+        return "; ".join(_wrong_build(Build(store, fingerprint)))
+    except IntegrityError as error:
+        return f"{error.headline} {error.facts.get('found', '')}".strip()
 
 
 def _wrong_build(build: Build) -> Iterator[str]:

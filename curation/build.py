@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -157,28 +157,34 @@ class Build:
         """Return the balance of rows."""
         funnel = self.facts["funnel"]
         dropped: dict[str, int] = {}
-        errors, made = funnel[0]["errors"], 0
+        made = 0
         for before, row in pairwise(funnel):
-            lost = before["rows"] - row["rows"]
             if row["dropped"]:
                 dropped[row["because"]] = dropped.get(row["because"], 0) + row["dropped"]
             if row["name"] in self._rewriters:
-                errors += row["errors"]
-                made += row["dropped"] + row["errors"] - lost
-            else:
-                errors += lost - row["dropped"]
+                made += row["dropped"] + row["errors"] - (before["rows"] - row["rows"])
+        errors = sum(rows for _, rows in self._dropped_in_error())
         rows_in = funnel[0]["rows"] + funnel[0]["errors"]
         return Ledger(rows_in, made, funnel[-1]["rows"], dropped, errors)
 
     def reasons(self) -> dict[str, int]:
         """Return each reason for which rows went, errors included, with the number of rows."""
         reasons = dict(self.ledger().dropped)
-        for row in self.facts["funnel"]:
-            if row["errors"]:
-                reasons[ERROR_REASON.format(row["name"])] = row["errors"]
+        for name, rows in self._dropped_in_error():
+            if rows:
+                reason = ERROR_REASON.format(name)
+                reasons[reason] = reasons.get(reason, 0) + rows
         return reasons
 
     # ---- inside
+
+    def _dropped_in_error(self) -> Iterator[tuple[str, int]]:
+        """Yield each step and the rows that were dropped because it could not do them."""
+        funnel = self.facts["funnel"]
+        yield funnel[0]["name"], funnel[0]["errors"]
+        for before, row in pairwise(funnel):
+            lost = before["rows"] - row["rows"] - row["dropped"]
+            yield row["name"], row["errors"] if row["name"] in self._rewriters else lost
 
     @cached_property
     def outcomes(self) -> list[Outcome]:

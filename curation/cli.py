@@ -129,17 +129,31 @@ def show(store: StorePath = DEFAULT_STORE, build: BuildName = "") -> None:
 
 @app.command()
 def why(
-    row_id: Annotated[str, typer.Argument(metavar="ID", help="Id of a row, FILE#PLACE.")],
+    row_id: Annotated[
+        str, typer.Argument(metavar="[ID]", help="Id of a row, FILE#PLACE; else --because.")
+    ] = "",
+    because: Annotated[
+        str, typer.Option(help="Take the first row that was dropped for this reason.")
+    ] = "",
     store: StorePath = DEFAULT_STORE,
     build: BuildName = "",
 ) -> None:
     """Tell one row's whole path: where it came from, its values, what dropped it, its relatives.
 
-    Example: curation why 'a.warc.gz#20481'
+    Example: curation why 'a.warc.gz#20481', or curation why --because 'too short'
     """
     from curation.build import Build
 
-    print(Build.open(store, build).why(row_id))
+    opened = Build.open(store, build)
+    if bool(row_id) == bool(because):
+        raise RecipeError(
+            "why takes the id of a row, or a reason.",
+            reasons=", ".join(opened.reasons()),
+            remedy="curation why ID, or curation why --because REASON",
+        )
+    if because:
+        row_id = opened.dropped(because=because).select("id").head(1).collect().item()
+    print(opened.why(row_id))
 
 
 @app.command()
@@ -191,15 +205,19 @@ def check(
 
 
 def _load(name: str, words: list[str]) -> Recipe:
-    from curation.recipe_file import find_function, load_recipe
+    from curation.recipe_file import load_recipe
 
-    if "-h" in words or "--help" in words:
-        from curation.recipe_file import describe_flags
-
-        function = find_function(name)
-        _say(f"{name}: {(function.__doc__ or '').strip()}\n\n{describe_flags(function)}")
-        raise typer.Exit
     return load_recipe(name, words)
+
+
+def _help_of_recipe(words: list[str]) -> None:
+    """After the help of a command, show the flags of the recipe that it was given."""
+    from curation.recipe_file import describe_flags, find_function
+
+    name = next((word for word in words[1:] if not word.startswith("-")), "")
+    if name and words[0] in ("plan", "run", "check") and {"-h", "--help"} & set(words):
+        function = find_function(name)
+        _say(f"\n{name}: {(function.__doc__ or '').strip()}\n\n{describe_flags(function)}")
 
 
 def _progress() -> Progress:
@@ -348,7 +366,10 @@ def _interrupt(*_: object) -> NoReturn:
 def main() -> None:
     """Run the command; an error of the package is a message and an exit status."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            _help_of_recipe(sys.argv[1:])
     except RunStopped as error:
         print(f"\n{error}", file=sys.stderr)
         sys.exit(INTERRUPTED)

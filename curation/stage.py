@@ -449,6 +449,8 @@ def _check_types(stage: Stage) -> None:
 
 
 def _fits(value: object, hint: Any) -> bool:
+    if hint is Any:
+        return True
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         return value in args

@@ -96,6 +96,9 @@ class Store:
         for shard, known in facts.items():
             newest = self.newest_part(group, shard) or self.part(group, shard)
             parts[shard] = known or part_facts(newest)
+        for shard in parts.keys() - facts.keys():  # left by a killed run over other shards
+            if _next(self.part(group, shard)).exists():
+                parts[shard] = part_facts(_next(self.part(group, shard)))
         write_json(folder / _PROMISE, {**about, "parts": parts})
         self._keep_promise(folder)
 
@@ -199,7 +202,7 @@ class PartReader:
 
     def __init__(self, path: Path) -> None:
         try:
-            self._file = pq.ParquetFile(path, pre_buffer=False, memory_map=True)
+            self._file = pq.ParquetFile(path, pre_buffer=False)
         except FileNotFoundError:
             raise _damaged(path, "it is gone") from None
         except pa.ArrowInvalid as error:
@@ -265,9 +268,11 @@ def part_facts(path: Path) -> dict[str, object]:
         with open(path, "rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
+        rows = pq.read_metadata(path).num_rows
     except FileNotFoundError:
         raise _damaged(path, "it is gone") from None
-    rows = pq.read_metadata(path).num_rows
+    except pa.ArrowInvalid as error:
+        raise _damaged(path, str(error)) from None
     return {"bytes": path.stat().st_size, "rows": rows, "blake2b": digest.hexdigest()}
 
 

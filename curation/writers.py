@@ -2,7 +2,9 @@
 
 The rows that stayed are cut into files by their text bytes, in source order, before anything is
 written: the same build gives the same files, whatever was interrupted on the way. Files are
-written under temporary names, and the manifest last: a folder with a manifest is complete.
+written under temporary names, and the manifest last: a corpus with a manifest is complete. The
+manifest, FOLDER.manifest.json, lies beside the folder and not in it, for polars opens a folder only
+if all its files are data.
 """
 
 from __future__ import annotations
@@ -86,14 +88,14 @@ def write_corpus(build: Build, writer: ParquetFiles | JsonlFiles) -> Written:
         "format": writer.ending.lstrip("."),
         "shard_bytes": writer.shard_bytes,
     }
-    known = read_json(folder / "manifest.json")
+    known = read_json(_manifest(folder))
     if known is not None and {key: known.get(key) for key in facts} == facts:
         return _written(folder, known)
-    _refuse_foreign(folder, known)
+    _make_room(folder)
     files = list(_write_files(build, writer, names))
     rows, size = sum(f["rows"] for f in files), sum(f["text_bytes"] for f in files)
     manifest = {**facts, "rows": rows, "text_bytes": size, "files": files}
-    write_json(folder / "manifest.json", manifest)
+    write_json(_manifest(folder), manifest)
     return _written(folder, manifest)
 
 
@@ -114,22 +116,21 @@ def _columns(build: Build, writer: ParquetFiles | JsonlFiles) -> list[str]:
     return list(writer.columns or [name for name in CORPUS if name in present])
 
 
-def _refuse_foreign(folder: Path, known: dict[str, Any] | None) -> None:
-    """Overwrite an earlier corpus of ours, and nothing else."""
+def _manifest(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.manifest.json")
+
+
+def _make_room(folder: Path) -> None:
+    """Remove an earlier corpus of ours, and refuse to touch anything else."""
     folder.mkdir(parents=True, exist_ok=True)
-    ours = {"manifest.json", *(file["name"] for file in (known or {}).get("files", ()))}
-    foreign = [
-        path.name
-        for path in sorted(folder.iterdir())
-        if path.name not in ours and not path.name.startswith("part-")
-    ]
+    foreign = [path.name for path in sorted(folder.iterdir()) if not path.name.startswith("part-")]
     if foreign:
         raise ResourceError(
             f"the folder {folder} holds files that are not a corpus.",
             found=", ".join(foreign[:5]),
             remedy="give another folder, or empty this one",
         )
-    (folder / "manifest.json").unlink(missing_ok=True)
+    _manifest(folder).unlink(missing_ok=True)
     for path in folder.glob("part-*"):
         path.unlink()
 

@@ -1,9 +1,10 @@
-"""Clean text from a folder of documents: PDF files, Markdown and plain text side by side."""
+"""Clean text from documents: PDF files beside Markdown, plain text and saved pages."""
 
 from __future__ import annotations
 
 from curation import (
     ExactDuplicates,
+    ExtractHtml,
     ExtractPdf,
     Normalize,
     Pdf,
@@ -14,18 +15,33 @@ from curation import (
     col,
     keep,
 )
+from curation.errors import RecipeError
+from curation.stage import Source
 
 
-def documents(*, folder: str, license: str | None = None, min_words: int = 50) -> Recipe:
-    """Clean, exactly deduplicated text from the PDF and Markdown files below a folder."""
-    below = folder.rstrip("/")
+def documents(
+    *,
+    pdf: str | None = None,
+    text: str | None = None,
+    license: str | None = None,
+    min_words: int = 50,
+) -> Recipe:
+    """Clean, exactly deduplicated text from PDF files (pdf) and Markdown, text or HTML (text)."""
+    sources: list[Source] = []
+    if pdf:
+        sources.append(Pdf(pdf, license=license))
+    if text:
+        sources.append(TextFiles(text, license=license))
+    if not sources:
+        raise RecipeError(
+            "documents has nothing to read.",
+            remedy="name a folder or pattern: --pdf 'docs/**/*.pdf', --text 'docs/**/*.md', or both",
+        )
     return Recipe(
-        source=[
-            Pdf(f"{below}/**/*.pdf", license=license),
-            TextFiles((f"{below}/**/*.md", f"{below}/**/*.txt"), license=license),
-        ],
+        source=sources,
         steps=[
-            ExtractPdf(),
+            *([ExtractPdf()] if pdf else []),
+            *([ExtractHtml()] if text else []),
             Normalize(),
             TextSize(),
             keep(col("word_count") >= min_words, because="too short"),

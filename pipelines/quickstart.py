@@ -110,7 +110,8 @@ def _package(path: Path) -> dict[int, dict[str, Any]]:
 def science_term_frac(text: pa.LargeStringArray, word_count: pa.UInt32Array) -> pa.Array:
     """Return the share of words that are terms of scientific computing."""
     terms = pc.count_substring_regex(text, SCIENCE, ignore_case=True)
-    return pc.divide(pc.cast(terms, pa.float32()), pc.cast(word_count, pa.float32()))
+    share = pc.divide(pc.cast(terms, pa.float64()), pc.cast(word_count, pa.float64(), safe=False))
+    return pc.cast(share, pa.float32())
 
 
 def quickstart(*, min_words: int = 40, min_science_frac: float = 0.03) -> Recipe:

@@ -159,7 +159,7 @@ class FusedPass:
         """Read the source, store where its rows come from, and hand its payload on."""
         source = self.plan.source
         watch.at(0, 0)
-        for index, batch in enumerate(source.read(self.shard)):
+        for index, batch in enumerate(first_rows(source.read(self.shard), self.shard.limit)):
             columns = BatchColumns(self.view, index, batch.num_rows)
             for name in source.payload.names:
                 columns.put(PAYLOAD, name, batch[name])
@@ -306,6 +306,16 @@ def _true(batch: pa.RecordBatch, keep: Keep) -> Bool_N:
     frame = pl.DataFrame(batch)
     verdict: Bool_N = frame.select(keep.rule).to_series().fill_null(False).to_numpy()
     return verdict
+
+
+def first_rows(batches: Iterator[pa.RecordBatch], limit: int) -> Iterator[pa.RecordBatch]:
+    """Yield batches until so many rows have come, the last one cut; -1 for all of them."""
+    left = limit
+    for batch in batches:
+        yield batch if limit < 0 else batch.slice(0, left)
+        left -= batch.num_rows
+        if limit >= 0 and left <= 0:
+            return
 
 
 def payload_bytes(batch: pa.RecordBatch, names: list[str]) -> pa.Array:

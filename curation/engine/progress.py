@@ -47,7 +47,7 @@ class PlainProgress(Progress):
             self.say(f"  {self._last}{time_left(input_bytes, self._total, spent)}")
 
     def _end_phase(self) -> None:
-        if self._last:
+        if self._last and not self._last.startswith("0 rows"):
             self.say(f"  {self._last}")
         self._last = ""
 

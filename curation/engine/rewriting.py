@@ -74,6 +74,7 @@ class Rewriting:
 
         Parents in error or without a new row are dropped.
         """
+        state.count(self.tally.before)
         places, columns = state.rows, state.columns
         names = [n for n in (*self.stage.reads, *self.stage.may_read) if n in self.step.reads]
         reads = {name: self.step.reads[name] for name in names}

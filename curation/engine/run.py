@@ -14,7 +14,7 @@ from curation.engine.local import LocalExecutor
 from curation.engine.plan import Phase, Plan, step_facts
 from curation.engine.progress import Progress
 from curation.engine.record import rows_in_error, total, write_record
-from curation.engine.task import Done, Task, run_task
+from curation.engine.task import Done, Task, explaining, run_task
 from curation.errors import DataError, RunStopped
 from curation.recipe import Recipe
 from curation.store import PartReader, Store
@@ -44,7 +44,7 @@ def run_recipe(
     folder, shown = Store(store), progress or Progress()
     count = (os.cpu_count() or 1) if workers is None else workers
     began = time.time()
-    with folder.lock():
+    with explaining(folder), folder.lock():
         run = Run(folder, plan, shown)
         try:
             if not run.is_finished():
@@ -108,10 +108,9 @@ class PhaseRun:
 
     def run(self) -> None:
         """Run the shards that are left and commit the phase."""
-        last = self.phase.groups[-1]
-        if self.store.holds(last, self.plan.keys):
+        if all(self.store.holds(group, self.plan.keys) for group in self.phase.groups):
             return
-        left = self._left(last)
+        left = self._left()
         self.owner.shards = len(self.plan.shards)
         self.owner.finished_shards = len(self.plan.shards) - len(left)
         self.progress.begin(
@@ -132,10 +131,14 @@ class PhaseRun:
         source = ["read"] if self.phase.reads_source else []
         return " → ".join([*source, *names]) or "pass"
 
-    def _left(self, last: str) -> list[int]:
-        """Shards whose last part of the phase is not there; it is the last to be put in place."""
-        keys = self.plan.keys
-        return [i for i, key in enumerate(keys) if not self.store.part(last, key).exists()]
+    def _left(self) -> list[int]:
+        """Shards that lack a part of the phase: not done yet, or deleted since."""
+        groups = self.phase.groups
+        return [
+            index
+            for index, key in enumerate(self.plan.keys)
+            if not all(self.store.part(group, key).exists() for group in groups)
+        ]
 
     def _run_shards(self, left: list[int]) -> None:
         tasks = [Task(self.index, shard) for shard in self._select_here(left)]

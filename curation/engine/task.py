@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from curation.engine.barrier import run_best, run_reduce
@@ -85,6 +87,17 @@ def _explain_fault(error: BaseException, phase: Phase) -> CurationError:
         where="".join(traceback.format_tb(error.__traceback__)[-2:]).strip(),
         remedy="finished shards are kept: mend the stage and run again",
     )
+
+
+@contextmanager
+def explaining(store: Store) -> Iterator[None]:
+    """Turn the errors of files and disks into ResourceError, in the parent as in the workers."""
+    try:
+        yield
+    except BrokenPipeError:  # whoever read our output has gone
+        raise
+    except OSError as error:
+        raise _explain_os(error, store) from error
 
 
 def _explain_os(error: OSError, store: Store) -> ResourceError:

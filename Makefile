@@ -1,0 +1,35 @@
+# `make quickstart` and `make test` each set everything up first; nothing else is needed.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: quickstart test lint bench clean
+
+quickstart: $(VENV)/.core
+	$(BIN)/curation run pipelines/quickstart.py --store store/quickstart --out corpus/quickstart
+	$(BIN)/curation why --because "exact duplicate" --store store/quickstart
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev
+	for script in benchmarks/*_*.py; do \
+		$(BIN)/python -m benchmarks.$$(basename $$script .py) || exit 1; echo; done
+
+$(VENV)/.core: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.dev: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $(VENV)/.core $@
+
+clean:
+	rm -rf $(VENV) store/quickstart corpus/quickstart

@@ -1,0 +1,1 @@
+"""Every number that the project states, and the script that makes it."""
