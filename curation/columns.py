@@ -33,6 +33,7 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "title": (_TEXT, "title of the document, where it states one"),
     "encoding": (_TEXT, "character encoding that the bytes were read with"),
     "page_count": (pa.uint32(), "pages of the PDF"),
+    "unread_page_count": (pa.uint32(), "pages of the PDF that could not be read"),
     # statistics and identity
     "text_bytes": (pa.uint64(), "UTF-8 bytes of the text"),
     "text_chars": (pa.uint64(), "code points of the text"),

@@ -21,6 +21,7 @@ from curation import (
     col,
     keep,
 )
+from curation.sources.files import expand
 from curation.stage import Source
 
 #: What tells a crawl from a folder of pages.
@@ -36,7 +37,7 @@ def web(
     max_words: int = 100_000,
 ) -> Recipe:
     """Clean, exactly deduplicated text from WARC files or HTML pages."""
-    is_crawl = any(ending in paths for ending in CRAWL)
+    is_crawl = _is_crawl(paths)
     source: Source = Warc(paths) if is_crawl else TextFiles(paths)
     return Recipe(
         source=source,
@@ -52,6 +53,11 @@ def web(
             keep(col("duplicate_of").is_null(), because="exact duplicate"),
         ],
     )
+
+
+def _is_crawl(paths: str) -> bool:
+    every_file = expand((paths,), endings=("",), reader="web")
+    return any(ending in span.name for ending in CRAWL for span in every_file)
 
 
 def _crawl_rules() -> list[object]:

@@ -22,6 +22,8 @@ from curation.stage import Annotator, Shard
 ROOT = Path(__file__).resolve().parents[1]
 #: Files of a store that tell when it was used and not what it holds.
 DIARY = ("runs.jsonl", "lock")
+#: Columns of the rows that ``write_numbers`` writes.
+COLUMNS = (("n", "int64"), ("score", "float64"), ("weight", "uint32"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,11 @@ class Files(Jsonl):
 
     def plan(self) -> list[Shard]:
         return [Shard((span,), span.size) for span in self.spans()]
+
+
+def table(paths: str | Path) -> Files:
+    """Return a source of text and numbers."""
+    return Files(str(paths), columns=COLUMNS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +68,15 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any] | str]) -> Path:
     lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
     path.write_text("".join(f"{line}\n" for line in lines))
     return path
+
+
+def write_numbers(folder: Path, files: int) -> str:
+    """Write files of 25 rows; n counts through, and the text is n letters long."""
+    for f in range(files):
+        at = range(25 * f, 25 * f + 25)
+        rows = ({"text": "x" * n, "n": n, "score": -(n % 4) / 2, "weight": n % 3} for n in at)
+        write_jsonl(folder / f"f{f}.jsonl", rows)
+    return f"{folder}/*.jsonl"
 
 
 def write_words(folder: Path, files: int, rows: int) -> str:
@@ -150,3 +166,9 @@ def store(tmp_path: Path) -> Path:
 def words(tmp_path: Path) -> str:
     """The pattern of three files of 40 short texts each."""
     return write_words(tmp_path / "words", files=3, rows=40)
+
+
+@pytest.fixture
+def numbers(tmp_path: Path) -> str:
+    """Four files of 25 rows; n counts through, text grows with it."""
+    return write_numbers(tmp_path / "numbers", 4)

@@ -113,7 +113,7 @@ def find_threshold(batches: Callable[[], Iterator[Ranked]], budget: int) -> tupl
 
 def _digit(rank: U64, prefix: list[int]) -> tuple[npt.NDArray[np.int64], Bool_N]:
     """Return each row's next 16 bits, and whether its earlier bits are the prefix."""
-    digits = rank.astype(">u8").view(">u2").reshape(len(rank), -1)
+    digits = rank.astype(">u8").view(">u2").reshape(len(rank), 2 * 64 // _DIGIT_BITS)
     inside = np.ones(len(rank), dtype=np.bool_)
     for place, wanted in enumerate(prefix):
         inside &= digits[:, place] == wanted

@@ -37,17 +37,17 @@ _LIGATURES = {
 class ExtractPdf(Annotator):
     """Take the running text, the title and the number of pages of a PDF.
 
-    reads    pdf         large_binary  the file; null: the row's text and title go through
-    may_read text        large_string  goes through unchanged where pdf is null
-             title       large_string  likewise
-    writes   text        large_string  paragraphs on one line; "" where no page has text
-             title       large_string  as the file's metadata state it
-             page_count  uint32        all pages; null where pdf is null
+    reads    pdf                large_binary  the file; null: the row's text and title go through
+    may_read text               large_string  goes through unchanged where pdf is null
+             title              large_string  likewise
+    writes   text               large_string  a paragraph a line; "" where no page has text
+             title              large_string  as the file's metadata state it
+             page_count         uint32        all pages; null where pdf is null
+             unread_page_count  uint32        pages that are damaged and left out of the text
 
     Lines are joined into paragraphs, words broken at a line's end are made whole, running heads,
-    feet and page numbers are left out, two columns are read one after the other. A page that
-    cannot be read is left out; a file of which none can, one that wants a password and one over
-    max_pages are error rows.
+    feet and page numbers are left out, two columns are read one after the other. A file of which
+    no page can be read, one that wants a password and one over max_pages are error rows.
     """
 
     time_limit_s: float = 60.0
@@ -56,7 +56,7 @@ class ExtractPdf(Annotator):
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ("pdf",)
     may_read: ClassVar[tuple[str, ...]] = ("text", "title")
-    writes: ClassVar[pa.Schema] = columns("text", "title", "page_count")
+    writes: ClassVar[pa.Schema] = columns("text", "title", "page_count", "unread_page_count")
 
     def check(self) -> None:
         if self.max_pages < 1 or self.time_limit_s < 0:
@@ -72,15 +72,16 @@ class ExtractPdf(Annotator):
 
     def _row(
         self, pdf: bytes | None, text: str | None, title: str | None
-    ) -> tuple[str | None, str | None, int | None]:
+    ) -> tuple[str | None, str | None, int | None, int | None]:
         if pdf is None:
-            return text, title, None
+            return text, title, None, None
         with closing(_opened(pdf)) as document:
             page_count = len(document)
             if page_count > self.max_pages:
                 raise ValueError(f"{page_count:,} pages are over max_pages={self.max_pages:,}")
             stated = " ".join(document.get_metadata_value("Title").split())
-            return text_of(_pages(document)), stated or None, page_count
+            pages = _pages(document)
+            return text_of(pages), stated or None, page_count, page_count - len(pages)
 
 
 def _opened(pdf: bytes) -> Any:

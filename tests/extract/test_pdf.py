@@ -172,9 +172,11 @@ def test_title_and_page_count_are_written_and_null_files_go_through() -> None:
         "text": "Hello.\n\nHello.\n\nHello.",
         "title": "On (Fruit)",
         "page_count": 3,
+        "unread_page_count": 0,
         "error": None,
     }
-    assert rows[1] == {"text": "kept", "title": None, "page_count": None, "error": None}
+    counts = {"page_count": None, "unread_page_count": None}
+    assert rows[1] == {"text": "kept", "title": None, **counts, "error": None}
 
 
 def test_an_encrypted_file_is_an_error_row_that_says_so() -> None:

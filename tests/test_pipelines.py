@@ -1,0 +1,119 @@
+"""The shipped pipelines on real input: they run, their books balance, and the text is the text."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from curation import Build
+from curation.audit import count_reasons
+from curation.recipe_file import load_recipe
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT.parent / "shared" / "data"
+needs_data = pytest.mark.skipif(
+    not DATA.is_dir(), reason="the real data (../shared/data) is not on this machine"
+)
+
+
+def run(pipeline: str, store: Path, *flags: str, limit: int | None = None) -> Build:
+    """Run a pipeline as the command does; its ledger and its parts must agree."""
+    recipe = load_recipe(str(ROOT / "pipelines" / pipeline), flags)
+    build = recipe.run(store=store, workers=2, limit=limit)
+    ledger = build.ledger()
+    assert ledger.balances
+    counted = count_reasons(build)
+    assert counted.get("", 0) == ledger.rows_out
+    for reason, rows in ledger.dropped.items():
+        assert counted[reason] == rows
+    return build
+
+
+@needs_data
+def test_all_sixteen_warcio_files_are_read_without_a_crash(store):
+    """Whoever has an old or broken crawl is hurt if it fails."""
+    build = run("web.py", store, "--paths", str(DATA / "warc" / "warcio" / "*arc*"))
+    files = {span.name for shard in build.shards for span in shard.spans}
+    assert len(files) == 16
+    seen = {row_id.partition("#")[0] for row_id in ids(build)}
+    assert seen == files
+
+
+def ids(build: Build) -> list[str]:
+    """Return the ids of all rows, kept or not."""
+    frames = [build.documents(columns=["id"]), build.dropped().select("id")]
+    return pl.concat(frames).collect()["id"].to_list()
+
+
+@needs_data
+def test_a_crawl_in_three_compressions_is_the_same_pages_once(store):
+    """Whoever trusts deduplication across dumps is hurt if it fails."""
+    build = run("web.py", store, "--paths", str(DATA / "warc" / "resiliparse" / "*"))
+    assert build.ledger().rows_in == 3 * 16
+    assert build.ledger().rows_out <= 16
+    assert build.reasons()["exact duplicate"] >= 2 * build.ledger().rows_out
+
+
+@needs_data
+def test_a_wet_file_and_its_warc_give_the_text_of_one_page(store):
+    """Whoever reads WET instead of WARC is hurt if it fails."""
+    build = run("web.py", store, "--paths", str(DATA / "warc" / "whirlwind" / "*.w*t.gz"))
+    assert build.ledger().rows_out >= 1
+    text = build.documents(columns=["text"]).collect()["text"][0]
+    assert len(text.split()) > 50
+
+
+@needs_data
+@pytest.mark.parametrize("extractor", ["resiliparse", "trafilatura-fast"])
+def test_a_folder_of_pages_becomes_text_that_people_marked_as_main_content(store, extractor):
+    """Whoever curates saved pages is hurt if it fails."""
+    folder = DATA / "html" / "scrapinghub" / "html"
+    build = run("web.py", store, "--paths", str(folder), "--extractor", extractor, limit=40)
+    assert build.ledger().rows_in == 40
+    import json
+
+    gold = json.loads((folder.parent / "ground-truth.json").read_text())
+    rows = build.documents(columns=["id", "text"]).collect()
+    shares = []
+    for row_id, text in rows.iter_rows():
+        body = gold[row_id.partition(".")[0]]["articleBody"]
+        wanted, found = set(re.findall(r"\w+", body.lower())), set(re.findall(r"\w+", text.lower()))
+        shares.append(len(wanted & found) / max(1, len(wanted)))
+    assert len(shares) > 30
+    assert sum(shares) / len(shares) > 0.95
+
+
+@needs_data
+def test_pdf_and_markdown_of_one_book_go_side_by_side(store):
+    """Whoever mixes formats in one folder is hurt if it fails."""
+    folder = DATA / "pdf"
+    build = run("documents.py", store, "--pdf", str(folder), "--text", str(folder / "**/*.md"))
+    assert build.ledger().rows_in == 3 + 66
+    rows = build.documents(columns=["id", "text", "page_count"]).collect()
+    pdfs = rows.filter(pl.col("page_count").is_not_null())
+    assert pdfs["id"].to_list() == [
+        f"asvs-4.0.3-{language}.pdf#0" for language in ("de", "en", "fr")
+    ]
+    assert all("V2.1.1" in re.sub(r"(\d\.\d\.\d)", r"V\1", text) for text in pdfs["text"])
+    assert build.why("asvs-4.0.3-en.pdf#0").kept
+
+
+def test_documents_without_an_input_says_what_to_give(store):
+    """A newcomer who leaves the flags out is hurt if it fails."""
+    with pytest.raises(Exception, match="--pdf"):
+        run("documents.py", store)
+
+
+def test_the_quickstart_curates_the_documentation_of_what_is_installed(store):
+    """Everybody's first contact with the project is hurt if it fails."""
+    build = run("quickstart.py", store, limit=12_000)
+    ledger = build.ledger()
+    assert ledger.rows_in == 12_000
+    assert 0 < ledger.rows_out < ledger.rows_in
+    assert {"too short", "not scientific computing"} <= set(build.reasons())
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert build.documents(columns=["text"]).head(1).collect().height == 1, python
