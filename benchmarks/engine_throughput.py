@@ -1,4 +1,4 @@
-"""Throughput of the engine against bare pyarrow, its overhead a stage, and what a second worker brings.
+"""Throughput against bare pyarrow, overhead of a stage, and what a second worker brings.
 
 Issue 2: reading Parquet, a no-op annotator, a keep and writing Parquet at half the throughput of
 bare pyarrow or more, one process; two workers 1.7 times one or more on documents that cost CPU;

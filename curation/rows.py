@@ -58,7 +58,7 @@ class RowReader:
         return register_io_source(read, schema=schema, is_pure=True)
 
     def batches(self, names: Sequence[str]) -> Iterator[tuple[Shard, int, pa.RecordBatch]]:
-        """Yield (shard, batch index, columns) in source order; batches without a row are left out."""
+        """Yield (shard, batch index, columns) in source order; batches without a row are omitted."""
         groups = self._groups(names)
         for shard in self.shards:
             view = ShardView(self.store, self.source, shard, self.outcome.space)
@@ -77,7 +77,7 @@ class RowReader:
         }
         if self.source is None and PAYLOAD in found.values():
             raise ResourceError(
-                "this text was not stored, and its source cannot be imported here to read it again.",
+                "this text was not stored, and its source cannot be imported to read it again.",
                 remedy="run the recipe again from its file, or add a stage that writes text",
             )
         # a count needs no column, but rows need to be counted

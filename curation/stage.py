@@ -66,12 +66,15 @@ class Stage:
     def identity(self) -> dict[str, object]:
         """Return the stage's part of its fingerprint: class, version, settings, files."""
         settings = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {
+        facts: dict[str, object] = {
             "stage": f"{type(self).__module__}.{type(self).__qualname__}",
             "version": self.version,
             "settings": settings,
             "files": [content_hash(path) for path in self.model_files()],
         }
+        if not type(self).__module__.startswith("curation."):
+            facts["source"] = _source_text(type(self))  # a user edits more often than they count
+        return facts
 
     def __str__(self) -> str:
         shown = [
@@ -485,12 +488,19 @@ def _absolute(path: str) -> str:
     return path if "://" in path else os.path.abspath(path)
 
 
-def _source_text(function: Callable[..., Any]) -> str:
+def _source_text(made: Callable[..., Any]) -> str:
+    """Return the text of a function or class; typed at a prompt, the compiled code has to do."""
     try:
-        return textwrap.dedent(inspect.getsource(function))
-    except (OSError, TypeError):  # typed at a prompt: the compiled code has to do
-        code = function.__code__
-        return f"{code.co_code.hex()} {code.co_consts!r} {code.co_names!r}"
+        return textwrap.dedent(inspect.getsource(made))
+    except (OSError, TypeError):
+        functions = [made, *vars(made).values()]
+        codes = [f.__code__ for f in functions if hasattr(f, "__code__")]
+        return repr([(c.co_code.hex(), c.co_names, _lasting(c.co_consts)) for c in codes])
+
+
+def _lasting(constants: tuple[object, ...]) -> list[str]:
+    """Return constants without those whose text holds an address, such as inner functions."""
+    return [repr(c) for c in constants if not isinstance(c, types.CodeType)]
 
 
 def _changed(shard: Shard) -> IntegrityError:

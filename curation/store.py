@@ -18,15 +18,16 @@ input, the parts of all the others stay as they are.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -60,7 +61,7 @@ class Store:
         return read_json(self.path / group / MANIFEST)
 
     def holds(self, group: str, shards: Iterable[str]) -> bool:
-        """Tell whether a group's manifest lists these shards and their files are as long as it says.
+        """Tell whether a group's manifest lists these shards; their files are as long as it says.
 
         Raises IntegrityError for a part that is gone or has another length.
         """
@@ -113,8 +114,7 @@ class Store:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the store for one run; ResourceError where another run holds it."""
-        self._make()
-        with open(self.path / "lock", "a+") as file:
+        with self._open_lock() as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -128,21 +128,39 @@ class Store:
             file.write(f"process {os.getpid()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
             file.flush()
             self._sweep()
-            yield
-            file.truncate(0)
+            try:
+                yield
+            finally:
+                self._sweep()
+                file.truncate(0)
 
-    def _make(self) -> None:
+    def _open_lock(self) -> TextIO:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            return open(self.path / "lock", "a+")
         except OSError as error:
             raise ResourceError(
-                f"the store {self.path} cannot be made.",
+                f"the store {self.path} cannot be written.",
                 found=str(error),
                 remedy="give a folder that can be written: --store PATH",
             ) from None
 
+    def explain(self, error: OSError) -> ResourceError:
+        """Return what an OSError during a run means for a user."""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return ResourceError(
+                f"no space is left for the store {self.path}.",
+                found=str(error),
+                remedy="free space and run the same command again: finished shards are kept",
+            )
+        return ResourceError(
+            f"{error.filename or 'an input file'} cannot be read or written.",
+            found=str(error),
+            remedy="mend it and run the same command again: finished shards are kept",
+        )
+
     def _sweep(self) -> None:
-        # what a killed run left half-written; nobody else writes while the lock is held
+        # what a killed run or worker left half-written; nobody else writes while the lock is held
         for file in [*self.path.glob("*/*.tmp-*"), *self.path.glob("builds/*/*.tmp-*")]:
             file.unlink(missing_ok=True)
         for promise in self.path.glob(f"*/{_PROMISE}"):
@@ -190,10 +208,8 @@ class PartWriter:
 
     def abort(self) -> None:
         """Throw away what was written."""
-        try:
+        with suppress(OSError):  # a full disk, which is often why we are here
             self._writer.close()
-        except OSError:  # a full disk, which is often why we are here
-            pass
         self.temporary.unlink(missing_ok=True)
 
 

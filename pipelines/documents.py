@@ -35,7 +35,7 @@ def documents(
     if not sources:
         raise RecipeError(
             "documents has nothing to read.",
-            remedy="name a folder or pattern: --pdf 'docs/**/*.pdf', --text 'docs/**/*.md', or both",
+            remedy="name folders or patterns: --pdf 'docs/**/*.pdf', --text 'docs/**/*.md'",
         )
     return Recipe(
         source=sources,

@@ -1,4 +1,4 @@
-"""A small corpus of scientific-computing documentation, from text that every machine with Python has.
+"""A small corpus of scientific-computing documentation, from text that every Python brings.
 
 The documents are the docstrings of the standard library and of the installed packages, and the
 descriptions in the packages' metadata. Nothing is imported and nothing is downloaded. It shows the

@@ -115,6 +115,10 @@ def finish(process: subprocess.Popen[str], status: int = 0) -> str:
     return err
 
 
+def wait_until_gone(workers: list[int]) -> None:
+    wait_until(lambda: not any(map(is_worker, workers)), at_most_s=3)
+
+
 def check_sound(folder: Path) -> Build:
     """Check a store part by part and its ledger; return its build."""
     wrong = [f"{what}: {problem}" for what, problem in check_store(Store(folder)) if problem]
@@ -163,7 +167,7 @@ class Drill:
             else:
                 self._kill(process.pid, "main")
                 process.communicate()
-                wait_until(lambda: not any(map(is_worker, workers)), at_most_s=3)
+                wait_until_gone(workers)
                 return False
         finish(process)
         return True
@@ -199,7 +203,7 @@ def test_workers_leave_when_their_parent_is_killed(place: Path) -> None:
     workers = wait_until(lambda: len(found := workers_of(process.pid)) == 2 and found)
     process.kill()
     process.communicate()
-    wait_until(lambda: not any(map(is_worker, workers)), at_most_s=3)
+    wait_until_gone(workers)
 
 
 # ---------------------------------------------------------------- rows that do harm

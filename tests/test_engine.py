@@ -109,9 +109,7 @@ class Oracle:
 def steps_of(steps: list[tuple[str, Any]]) -> list[Any]:
     stages = {"half": half, "Third": Third()}
     return [
-        stages[kind]
-        if value is None
-        else keep(col(kind) >= value, because=f"{kind} below {value}")
+        stages[kind] if value is None else keep(col(kind) >= value, because=f"{kind} below {value}")
         for kind, value in steps
     ]
 

@@ -428,5 +428,5 @@ def test_a_store_with_no_build_says_how_to_make_one(store: Path) -> None:
 def test_a_store_that_cannot_be_made_is_told(tmp_path: Path, words: str) -> None:
     """A store under a file, or where one may not write, would end in a traceback."""
     (tmp_path / "file").touch()
-    with pytest.raises(ResourceError, match="cannot be made"):
+    with pytest.raises(ResourceError, match="cannot be written"):
         a_recipe(words).run(store=tmp_path / "file" / "store", workers=0)

@@ -103,7 +103,7 @@ class Refill:
         self._held: deque[pa.RecordBatch] = deque()
 
     def take(self, count: int) -> pa.RecordBatch:
-        """Return the next ``count`` rows; RecipeError if the reducer has no more or misshapes them."""
+        """Return the next ``count`` rows; RecipeError if there are none or they are misshapen."""
         pieces: list[pa.RecordBatch] = []
         while count > 0:
             batch = self._held.popleft() if self._held else next(self._batches, None)

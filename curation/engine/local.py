@@ -48,7 +48,7 @@ class Worker:
                 [sys.executable, "-m", "curation.engine.worker", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                env=os.environ | {"PYTHONPATH": _python_path()},
+                env={"POLARS_MAX_THREADS": "1", **os.environ, "PYTHONPATH": _python_path()},
                 process_group=0,
             )
         self.connection = Connection(ours.detach())

@@ -42,7 +42,7 @@ def run_recipe(
 
     plan = recipe.plan(limit=limit)
     folder, shown = Store(store), progress or Progress()
-    count = (os.cpu_count() or 1) if workers is None else workers
+    count = usable_cores() if workers is None else workers
     began = time.time()
     with explaining(folder), folder.lock():
         run = Run(folder, plan, shown)
@@ -53,6 +53,8 @@ def run_recipe(
                 write_record(folder, plan)
         except KeyboardInterrupt:
             raise run.stopped() from None
+        except OSError as error:
+            raise folder.explain(error) from error
         finally:
             shown.close()
         folder.log(
@@ -63,6 +65,13 @@ def run_recipe(
             workers=count,
         )
     return Build(folder, plan.fingerprint)
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class Run:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from curation.engine.fused import FusedPass, MustComputeError
 from curation.engine.guard import Quarantine, Watch
 from curation.engine.plan import Phase, Plan
 from curation.engine.rewriting import Rewriting
-from curation.errors import CurationError, ResourceError
+from curation.errors import CurationError
 from curation.stage import Counters, attempt
 from curation.store import Store
 
@@ -54,7 +53,7 @@ def run_task(store: Store, plan: Plan, task: Task, slots: Counters) -> Done:
     phase = plan.phases[task.phase]
     done, error = attempt(_run, store, plan, task, Watch(slots, task.quarantine))
     if isinstance(error, OSError):
-        raise _explain_os(error, store) from error
+        raise store.explain(error) from error
     if isinstance(error, CurationError | MustComputeError):
         raise error
     if error is not None:
@@ -81,8 +80,9 @@ def _run(store: Store, plan: Plan, task: Task, watch: Watch) -> Done:
 
 def _explain_fault(error: BaseException, phase: Phase) -> CurationError:
     """A fault outside any row, in a reducer or in the engine itself, told with its place."""
+    steps = ", ".join(step.title for step in phase.steps) or "reading the source"
     return CurationError(
-        f"a task failed in {', '.join(step.title for step in phase.steps) or 'reading the source'}.",
+        f"a task failed in {steps}.",
         found=f"{type(error).__name__}: {error}",
         where="".join(traceback.format_tb(error.__traceback__)[-2:]).strip(),
         remedy="finished shards are kept: mend the stage and run again",
@@ -97,18 +97,4 @@ def explaining(store: Store) -> Iterator[None]:
     except BrokenPipeError:  # whoever read our output has gone
         raise
     except OSError as error:
-        raise _explain_os(error, store) from error
-
-
-def _explain_os(error: OSError, store: Store) -> ResourceError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return ResourceError(
-            f"no space is left for the store {store.path}.",
-            found=str(error),
-            remedy="free space and run the same command again: finished shards are kept",
-        )
-    return ResourceError(
-        f"{error.filename or 'an input file'} cannot be read.",
-        found=str(error),
-        remedy="mend it or take it out of the pattern, and run again: finished shards are kept",
-    )
+        raise store.explain(error) from error
