@@ -1,7 +1,6 @@
 """curation: raw pages to a domain corpus, with a reason for every document that is dropped.
 
-    from curation import Recipe, col, keep
-    from curation.sources import Jsonl
+    from curation import Jsonl, Recipe, col, keep
 
 Names are loaded when they are first used, so that importing the package costs next to nothing.
 """
@@ -12,12 +11,25 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from curation.annotate.size import TextSize as TextSize
     from curation.build import Build as Build
+    from curation.dedup.exact import ExactDuplicates as ExactDuplicates
+    from curation.dedup.exact import TextHash as TextHash
+    from curation.extract.html import ExtractHtml as ExtractHtml
+    from curation.extract.normalize import Normalize as Normalize
+    from curation.extract.pdf import ExtractPdf as ExtractPdf
     from curation.recipe import Recipe as Recipe
     from curation.recipe import col as col
     from curation.recipe import keep as keep
     from curation.recipe import keep_best as keep_best
     from curation.recipe import sample as sample
+    from curation.rewrite.chunk import Chunk as Chunk
+    from curation.sources.pdf import Pdf as Pdf
+    from curation.sources.tables import Jsonl as Jsonl
+    from curation.sources.tables import Parquet as Parquet
+    from curation.sources.text import TextFiles as TextFiles
+    from curation.sources.union import Union as Union
+    from curation.sources.warc import Warc as Warc
     from curation.stage import Annotator as Annotator
     from curation.stage import Reducer as Reducer
     from curation.stage import Rewriter as Rewriter
@@ -37,6 +49,7 @@ _HOME = {
     "Parquet": "sources.tables",
     "Pdf": "sources.pdf",
     "TextFiles": "sources.text",
+    "Union": "sources.union",
     "Warc": "sources.warc",
     "ExtractHtml": "extract.html",
     "ExtractPdf": "extract.pdf",

@@ -47,18 +47,17 @@ class RowReader:
             del size  # batches are as they were stored
             left = limit
             for _, _, batch in self.batches(columns if columns is not None else list(names)):
-                frame = pl.DataFrame(batch)
-                frame = frame if predicate is None else frame.filter(predicate)
-                frame = frame if left is None else frame.head(left)
-                yield frame
+                frame = pl.DataFrame(batch if left is None else batch.slice(0, left))
                 left = None if left is None else left - len(frame)
+                # polars means the limit before the predicate where it gives both
+                yield frame if predicate is None else frame.filter(predicate)
                 if left == 0:
                     return
 
         return register_io_source(read, schema=schema, is_pure=True)
 
     def batches(self, names: Sequence[str]) -> Iterator[tuple[Shard, int, pa.RecordBatch]]:
-        """Yield (shard, batch index, columns) in source order; batches without a row are omitted."""
+        """Yield (shard, batch index, columns) in source order; empty batches are omitted."""
         groups = self._groups(names)
         for shard in self.shards:
             view = ShardView(self.store, self.source, shard, self.outcome.space)

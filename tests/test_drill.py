@@ -81,13 +81,30 @@ def bulky(*, paths: str) -> Recipe:
     return Recipe(source=Files(paths), steps=[noise, TextHash(), ExactDuplicates()])
 """
 
+BULKY = ["run", "recipe.py:bulky", "--paths", "in/*.jsonl"]
 
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the recipe and twelve files of 40 texts."""
-    (tmp_path / "recipe.py").write_text(RECIPE)
-    write_words(tmp_path / "in", files=12, rows=40)
-    return tmp_path
+    folder = tmp_path_factory.mktemp("drill")
+    (folder / "recipe.py").write_text(RECIPE)
+    write_words(folder / "in", files=12, rows=40)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def calm(place: Path) -> Path:
+    """The store of an undisturbed run."""
+    finish(start(place, "calm", "--workers", "2"))
+    return place / "calm"
+
+
+@pytest.fixture(scope="module")
+def calm_bulk(place: Path) -> Path:
+    """The store of an undisturbed run of the bulky recipe."""
+    curation(*BULKY, "--store", "calm-bulk", cwd=place)
+    return place / "calm-bulk"
 
 
 def start(
@@ -182,28 +199,30 @@ class Drill:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("workers", "kills"), [(1, 7), (2, 7), (4, 6)])
-def test_a_store_survives_kills_at_random_moments(place: Path, workers: int, kills: int) -> None:
+def test_a_store_survives_kills_at_random_moments(
+    place: Path, calm: Path, workers: int, kills: int
+) -> None:
     """Whoever runs on machines that may be taken away would lose or double rows in silence."""
-    finish(start(place, "calm", "--workers", str(workers)))
-    calm = check_sound(place / "calm")
-    wanted = snapshot(place / "calm")
-    assert len(set(ids(calm))) == len(ids(calm)) > 480
-    assert calm.ledger().rows_in == 480
+    build, wanted = check_sound(calm), snapshot(calm)
+    assert len(set(ids(build))) == len(ids(build)) > 480
+    assert build.ledger().rows_in == 480
     drill = Drill(place, workers, kills, seed=workers)
     for store in drill.finished_stores():
         assert snapshot(store) == wanted
-        assert ids(check_sound(store)) == ids(calm)
+        assert ids(check_sound(store)) == ids(build)
     assert sum(drill.struck.values()) == kills
     assert min(drill.struck.values()) > 0
 
 
 def test_workers_leave_when_their_parent_is_killed(place: Path) -> None:
-    """Every kill would leave processes that hold memory and go on writing."""
-    process = start(place, "store", "--workers", "2")
-    workers = wait_until(lambda: len(found := workers_of(process.pid)) == 2 and found)
+    """Every kill would leave processes that hold memory, and a text that hangs one for ever."""
+    paths, _ = harmful(place, "HANG")
+    process = start(place, "left", "--workers", "1", recipe="marked", paths=paths)
+    workers = wait_until(lambda: workers_of(process.pid))
+    wait_until(lambda: list((place / "left").glob("*/part-*.tmp-*")))  # the worker is at work
     process.kill()
-    process.communicate()
     wait_until_gone(workers)
+    process.communicate()
 
 
 # ---------------------------------------------------------------- rows that do harm
@@ -231,27 +250,30 @@ def test_the_one_row_that_does_harm_is_an_error_row(place: Path, word: str, reas
     """One page that crashes a parser would end every run over the crawl, or take others along."""
     paths, guilty = harmful(place, word)
     more = ("--workers", "2", "--stall-limit", "1")
-    for store in ("store", "again"):
+    stores = [f"{word}-1", f"{word}-2"] if word == "KILL" else [word]
+    for store in stores:
         finish(start(place, store, *more, recipe="marked", paths=paths))
         build = check_sound(place / store)
         assert build.errors().rows() == [(guilty, 1, "careless", reason)]
         assert build.reasons() == {"error in careless": 1}
         assert build.ledger().rows_out == 29
         assert f"dropped: error in careless: {reason}" in str(build.why(guilty))
-    assert snapshot(place / "store") == snapshot(place / "again")
+    assert snapshot(place / stores[0]) == snapshot(place / stores[-1])
 
 
 # ---------------------------------------------------------------- Ctrl-C
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize(
+    ("workers", "sign"), [("0", signal.SIGINT), ("2", signal.SIGINT), ("2", signal.SIGTERM)]
+)
 def test_a_stopped_run_says_how_to_go_on_and_does(
-    place: Path, sign: signal.Signals, workers: str
+    place: Path, calm: Path, sign: signal.Signals, workers: str
 ) -> None:
     """Ctrl-C would print a traceback, leave workers behind, or lose what was done."""
-    process = start(place, "store", "--workers", workers)
-    wait_until(lambda: list((place / "store").glob("*/part-*.parquet")))
+    store = f"stopped-{sign.name}-{workers}"
+    process = start(place, store, "--workers", workers)
+    wait_until(lambda: list((place / store).glob("*/part-*.parquet")))
     running = workers_of(process.pid)
     process.send_signal(sign)
     told = finish(process, status=130)
@@ -260,10 +282,9 @@ def test_a_stopped_run_says_how_to_go_on_and_does(
     assert "run the same command again: it goes on from here" in told
     assert "Traceback" not in told
     assert not any(map(is_worker, running))
-    finish(start(place, "store", "--workers", workers))
-    finish(start(place, "calm", "--workers", workers))
-    assert snapshot(place / "store") == snapshot(place / "calm")
-    check_sound(place / "store")
+    finish(start(place, store, "--workers", workers))
+    assert snapshot(place / store) == snapshot(calm)
+    check_sound(place / store)
 
 
 # ---------------------------------------------------------------- a full disk
@@ -271,12 +292,13 @@ def test_a_stopped_run_says_how_to_go_on_and_does(
 
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_files_that_may_not_grow_end_the_run_and_it_goes_on_later(
-    place: Path, workers: str
+    place: Path, calm_bulk: Path, workers: str
 ) -> None:
     """A quota would end in a traceback, or leave a part that is cut short."""
-    words = ["run", "recipe.py:bulky", "--paths", "in/*.jsonl", "--workers", workers]
+    store = f"quota-{workers}"
+    words = [*BULKY, "--workers", workers, "--store", store]
     done = subprocess.run(
-        command(*words, "--store", "store"),
+        command(*words),
         cwd=place,
         env=environment(),
         capture_output=True,
@@ -285,13 +307,12 @@ def test_files_that_may_not_grow_end_the_run_and_it_goes_on_later(
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
     )
     assert done.returncode == 1, done.stderr
-    assert "ResourceError: no space is left for the store store." in done.stderr
+    assert f"ResourceError: no space is left for the store {store}." in done.stderr
     assert "run the same command again: finished shards are kept" in done.stderr
     assert "Traceback" not in done.stderr
-    assert not list((place / "store").glob("*/*.tmp-*"))
-    curation(*words, "--store", "store", cwd=place)
-    curation(*words, "--store", "calm", cwd=place)
-    assert snapshot(place / "store") == snapshot(place / "calm")
+    assert not list((place / store).glob("*/*.tmp-*"))
+    curation(*words, cwd=place)
+    assert snapshot(place / store) == snapshot(calm_bulk)
 
 
 @pytest.fixture
@@ -310,20 +331,19 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("free_bytes", [0, 4_096, 120_000])
+@pytest.mark.parametrize("free_bytes", [0, 120_000])
 def test_a_full_disk_ends_the_run_and_it_goes_on_when_there_is_room(
-    place: Path, small_disk: Path, free_bytes: int
+    place: Path, calm_bulk: Path, small_disk: Path, free_bytes: int
 ) -> None:
     """Wherever it fills up, at a lock, a part or a manifest, the message is the same."""
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(400_000 // 4096 * 4096 - free_bytes))
-    words = ["run", "recipe.py:bulky", "--paths", "in/f0[0-3].jsonl", "--workers", "1"]
-    done = curation(*words, "--store", small_disk / "store", cwd=place, check=1)
+    words = [*BULKY, "--workers", "1", "--store", str(small_disk / "store")]
+    done = curation(*words, cwd=place, check=1)
     assert "ResourceError: " in done.stderr
     assert "o space" in done.stderr
     assert "Traceback" not in done.stderr
     ballast.unlink()
     subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
-    curation(*words, "--store", small_disk / "store", cwd=place)
-    curation(*words, "--store", "calm", cwd=place)
-    assert snapshot(small_disk / "store") == snapshot(place / "calm")
+    curation(*words, cwd=place)
+    assert snapshot(small_disk / "store") == snapshot(calm_bulk)

@@ -1,0 +1,1 @@
+"""Plans, passes, workers: how a recipe is run."""

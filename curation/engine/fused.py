@@ -31,7 +31,7 @@ from curation.engine.view import (
 )
 from curation.recipe import Keep, Sample, step_name
 from curation.stage import ERROR, Annotator, Shard
-from curation.store import PartReader, PartWriter, Store, part_facts
+from curation.store import WHOLE, PartReader, PartWriter, Store, part_facts
 
 #: Why a row went that a stage could not do.
 ERROR_REASON = "error in {}"
@@ -104,8 +104,8 @@ class GroupPart:
 class FusedPass:
     """One pass over one shard.
 
-    compute  False to raise MustComputeError instead of calling a stage: for a changed threshold,
-             which the parent tries by itself before it starts workers
+    compute  False for a changed threshold: all batches are taken as one, for only small columns
+             are read, and MustComputeError is raised where a stage would have to be called
     """
 
     def __init__(
@@ -126,13 +126,15 @@ class FusedPass:
 
     def run(self, watch: Watch) -> dict[str, dict[str, object]]:
         """Do the shard; return the manifest's facts of the parts written, by group."""
-        if self.root is not None and not self.compute:
+        if not self.compute and (self.root is not None or self._rules_read_text()):
             raise MustComputeError
         selection = PartWriter(self.store.part(self.phase.selection, self.shard.key), SELECTION)
         parts = [*([self.root] if self.root else []), *self.parts.values()]
         try:
             for columns in self._batches(watch):
-                selection.write(self._one_batch(columns, watch))
+                selected = self._one_batch(columns, watch)
+                for batch in self._as_stored(selected):
+                    selection.write(batch)
             written = {part.group: part.close() for part in parts}
             selection.note(self.tally.facts())
             selection.close()
@@ -146,14 +148,31 @@ class FusedPass:
         written[self.phase.selection] = selection.path
         return {group: part_facts(path) for group, path in written.items() if path is not None}
 
+    def _rules_read_text(self) -> bool:
+        reads = {name for step in self.phase.steps if not step.group for name in step.reads}
+        return bool(reads & {"text", "html", "pdf"})
+
     # ---- batches
 
     def _batches(self, watch: Watch) -> Iterator[BatchColumns]:
         if self.root is not None:
             yield from self._read_source(self.root, watch)
             return
+        if not self.compute:
+            yield BatchColumns(self.view, WHOLE, sum(self.view.sizes))
+            return
         for index, count in enumerate(self.view.sizes):
             yield BatchColumns(self.view, index, count)
+
+    def _as_stored(self, selected: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """Cut what was taken as one batch into the batches of the shard."""
+        if self.compute:
+            yield selected
+            return
+        start = 0
+        for count in self.view.sizes:
+            yield selected.slice(start, count)
+            start += count
 
     def _read_source(self, root: GroupPart, watch: Watch) -> Iterator[BatchColumns]:
         """Read the source, store where its rows come from, and hand its payload on."""
@@ -304,7 +323,7 @@ class FusedPass:
 
 def _true(batch: pa.RecordBatch, keep: Keep) -> Bool_N:
     frame = pl.DataFrame(batch)
-    verdict: Bool_N = frame.select(keep.rule).to_series().fill_null(False).to_numpy()
+    verdict: Bool_N = frame.select(keep.rule.fill_null(False)).to_series().to_numpy()
     return verdict
 
 

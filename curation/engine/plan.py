@@ -28,6 +28,8 @@ from curation.store import canonical_json
 
 #: Group name of columns that the source hands on and does not store.
 PAYLOAD = "payload"
+#: Why a row went of which a rewriter made nothing.
+EMPTY_REASON = "{} made nothing of it"
 #: Raised when the layout of the store changes, which makes every fingerprint new.
 _LAYOUT = 1
 
@@ -406,6 +408,8 @@ def step_facts(planned: PlannedStep) -> dict[str, Any]:
     """Return what a build's record says of a step."""
     step = planned.step
     because = step.because if isinstance(step, Keep | KeepBest | Sample) else ""
+    if isinstance(step, Rewriter):
+        because = EMPTY_REASON.format(step_name(step))
     return {
         "step": planned.number,
         "name": step_name(step),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,7 @@ def write_record(store: Store, plan: Plan) -> None:
     funnel = make_funnel(store, plan)
     folder = store.build_folder(plan.fingerprint)
     folder.mkdir(parents=True, exist_ok=True)
-    write_errors(store, plan)
+    write_errors(store, plan, {row["step"] for row in funnel if row["errors"]})
     write_json(
         folder / "build.json",
         {
@@ -109,14 +109,19 @@ def _notes(store: Store, plan: Plan, phase: Phase) -> Iterator[dict[str, Any]]:
         reader.close()
 
 
-def write_errors(store: Store, plan: Plan) -> None:
-    """Write every row in error of the build: id, step, stage, reason."""
+def write_errors(store: Store, plan: Plan, failing: Set[object]) -> None:
+    """Write every row in error of the build: id, step, stage, reason.
+
+    failing  numbers of the steps that have rows in error; the others are not looked through
+    """
     folder = store.build_folder(plan.fingerprint)
     temporary = folder / "errors.parquet.tmp-0"
     with pq.ParquetWriter(temporary, ERRORS, compression="zstd") as writer:
         for phase in plan.phases:
-            for batch in _errors(store, plan, phase, plan.shards):
-                writer.write_batch(batch)
+            numbers = {step.number for step in phase.steps} | ({0} if phase.reads_source else set())
+            if numbers & failing:
+                for batch in _errors(store, plan, phase, plan.shards):
+                    writer.write_batch(batch)
     temporary.rename(folder / "errors.parquet")
 
 

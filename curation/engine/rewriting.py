@@ -11,14 +11,11 @@ from curation.columns import CARRIED, COLUMNS
 from curation.engine.batch import BatchState, StepCount, Tally
 from curation.engine.fused import ERROR_REASON
 from curation.engine.guard import Call, Watch, run_guarded
-from curation.engine.plan import PARENT_SELECTION, SELECTION, Phase, Plan, PlannedStep
+from curation.engine.plan import EMPTY_REASON, PARENT_SELECTION, SELECTION, Phase, Plan, PlannedStep
 from curation.engine.view import BatchColumns, ShardView, as_mask, spread
 from curation.recipe import step_name
 from curation.stage import ERROR, PARENT, Rewriter, Shard
 from curation.store import PartWriter, Store, part_facts
-
-#: Why a row went of which a rewriter made nothing.
-EMPTY_REASON = "{} made nothing of it"
 
 
 class Rewriting:

@@ -8,14 +8,15 @@ copied as rarely as the rules allow.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.engine.plan import PAYLOAD, Outcome, Space
+from curation.engine.plan import PAYLOAD, Space
 from curation.errors import IntegrityError
 from curation.stage import Shard, Source
 from curation.store import PartReader, Store
@@ -45,10 +46,15 @@ class ShardView:
         """Rows of each batch."""
         return self.reader(self.space.root).sizes
 
+    @cached_property
+    def _has_root(self) -> bool:
+        """False while a deleted root is read anew: there is nothing yet to be aligned with."""
+        return self.store.newest_part(self.space.root, self.shard.key) is not None
+
     def column(self, group: str, index: int, name: str) -> pa.Array:
         """Return a stored column of one batch, for all its rows."""
         reader = self.reader(group)
-        if len(reader.sizes) != len(self.sizes) or reader.sizes[index] != self.sizes[index]:
+        if self._has_root and reader.sizes != self.sizes:
             raise IntegrityError(
                 f"the stored part {reader.path} does not have the rows of its neighbours.",
                 remedy=f"delete the folder {reader.path.parent} and run the recipe again",
@@ -109,7 +115,7 @@ class PayloadAgain:
 class BatchColumns:
     """The columns of one batch, each loaded when first asked for.
 
-    index   which batch of the shard
+    index   which batch of the shard; WHOLE for all of them as one
     rows    how many rows it has
     """
 
@@ -194,19 +200,3 @@ def overlay(old: pa.Array, new: pa.Array, rows: Positions) -> pa.Array:
     where = np.arange(len(old))
     where[rows] = len(old) + np.arange(len(rows))
     return pa.concat_arrays([old, new]).take(pa.array(where))
-
-
-def surviving(
-    store: Store, source: Source, shards: Sequence[Shard], outcome: Outcome, *names: str
-) -> Iterator[tuple[Shard, int, pa.RecordBatch]]:
-    """Yield (shard, batch index, columns) of the rows that an outcome keeps, in source order."""
-    for shard in shards:
-        view = ShardView(store, source, shard, outcome.space)
-        for index, count in enumerate(view.sizes):
-            rows = np.flatnonzero(view.kept(outcome.selection, index))
-            if len(rows):
-                columns = BatchColumns(view, index, count)
-                chosen = columns.payload_rows = None if len(rows) == count else rows
-                reads = {name: outcome.columns[name] for name in names}
-                yield shard, index, columns.batch(reads, chosen)
-        view.close()

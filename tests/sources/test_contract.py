@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curation.sources import Jsonl, Parquet, Pdf, TextFiles, Union, Warc
+from curation import Jsonl, Parquet, Pdf, TextFiles, Union, Warc
 from curation.stage import Source
 from curation.testing import check_stage
 from tests.sources.test_warc import LAYOUTS
