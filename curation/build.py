@@ -190,7 +190,7 @@ class Build:
     def outcomes(self) -> list[Outcome]:
         """Columns and selection at the end of each row space: the source's, then each rewrite's."""
         return [
-            Outcome(Space(o["root"], o["from_source"]), o["columns"], o["selection"])
+            Outcome(Space(o["root"], o["from_source"]), dict(o["columns"]), o["selection"])
             for o in self.facts["outcomes"]
         ]
 

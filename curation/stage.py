@@ -15,6 +15,7 @@ import dataclasses
 import hashlib
 import inspect
 import os
+import re
 import signal
 import textwrap
 import threading
@@ -242,7 +243,7 @@ class FunctionAnnotator(Annotator):
             "stage": "function",
             "name": self.function.__qualname__,
             "source": _source_text(self.function),
-            "captured": [repr(cell.cell_contents) for cell in self.function.__closure__ or ()],
+            "captured": [_captured(cell.cell_contents) for cell in self.function.__closure__ or ()],
             "version": self.version,
             "rowwise": self.rowwise,
             "writes": [(f.name, str(f.type)) for f in self.writes],
@@ -496,6 +497,13 @@ def _source_text(made: Callable[..., Any]) -> str:
         functions = [made, *vars(made).values()]
         codes = [f.__code__ for f in functions if hasattr(f, "__code__")]
         return repr([(c.co_code.hex(), c.co_names, _lasting(c.co_consts)) for c in codes])
+
+
+def _captured(value: object) -> str:
+    """Return what a captured value is, without the address that a function or object shows."""
+    if isinstance(value, types.FunctionType | type):
+        return _source_text(value)
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
 def _lasting(constants: tuple[object, ...]) -> list[str]:

@@ -105,6 +105,18 @@ class Store:
         write_json(folder / _PROMISE, {**about, "parts": parts})
         self._keep_promise(folder)
 
+    def distrust(self, group: str, trusted: str) -> None:
+        """Forget the selections made on parts of a group that is written anew, but for one.
+
+        A group that somebody deleted comes back with the rows that this run needs; an older
+        selection that needed more of them must not pass for finished.
+        """
+        for path in self.path.glob(f"*/{MANIFEST}"):
+            facts = read_json(path) or {}
+            if path.parent.name != trusted and group in facts.get("stands_on", ()):
+                for file in [path, *path.parent.glob("part-*")]:
+                    file.unlink()
+
     def _keep_promise(self, folder: Path) -> None:
         promised = read_json(folder / _PROMISE) or {"parts": {}}
         for shard in promised["parts"]:

@@ -430,3 +430,25 @@ def test_a_store_that_cannot_be_made_is_told(tmp_path: Path, words: str) -> None
     (tmp_path / "file").touch()
     with pytest.raises(ResourceError, match="cannot be written"):
         a_recipe(words).run(store=tmp_path / "file" / "store", workers=0)
+
+
+def test_a_deleted_group_that_comes_back_with_fewer_rows_is_completed(
+    store: Path, words: str
+) -> None:
+    """Whoever cleared a damaged group and ran a tighter recipe first would get nulls for scores."""
+    loose, tight = (
+        Recipe(
+            source=Files(words),
+            steps=[TextSize(), keep(col("word_count") >= least, because="short"), Counter()],
+        )
+        for least in (3, 7)
+    )
+    loose.run(store=store, workers=0)
+    before = snapshot(store)
+    [counter] = [s["group"] for s in Build.open(store).facts["steps"] if s["name"] == "Counter"]
+    for path in (store / counter).iterdir():
+        path.unlink()
+    tight.run(store=store, workers=0)
+    build = loose.run(store=store, workers=0)
+    assert build.documents(columns=["counted"]).collect()["counted"].null_count() == 0
+    assert {k: v for k, v in snapshot(store).items() if k in before} == before

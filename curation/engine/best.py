@@ -40,9 +40,9 @@ def mix(value: U64, seed: int) -> U64:
 
 def id_hash(ids: pa.Array, seed: int = 0) -> U64:
     """Return uint64[N]: an evenly spread hash of ids and a seed."""
-    from curation.kernels.hashing import hash_folded
+    from curation.kernels.hashing import hash_bytes
 
-    return mix(hash_folded(*bytes_and_offsets(ids))[:, 0], seed)
+    return mix(hash_bytes(*bytes_and_offsets(ids)), seed)
 
 
 def sampled(ids: pa.Array, sample: Sample) -> Bool_N:

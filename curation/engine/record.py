@@ -62,7 +62,7 @@ def write_record(store: Store, plan: Plan) -> None:
                 {
                     "root": outcome.space.root,
                     "from_source": outcome.space.source,
-                    "columns": dict(outcome.columns),
+                    "columns": list(outcome.columns.items()),  # a JSON object has no order
                     "selection": outcome.selection,
                 }
                 for outcome in plan.outcomes

@@ -224,14 +224,18 @@ class PhaseRun:
 
     def _commit(self) -> None:
         """Write the manifests of the phase's groups, the selection's last."""
-        steps = {step.group: step for step in self.phase.steps}
+        steps = {step.group: step for step in self.phase.steps if step.group}
         for group in self.phase.groups:
             step = steps.get(group)
+            if step and self.store.manifest(group) is None:
+                self.store.distrust(group, trusted=self.phase.selection)
             about: dict[str, object] = {
                 "fingerprint": group,
                 "made_by": step.title if step else self._made_by(group),
                 "columns": {f.name: str(f.type) for f in self.plan.schemas[group]},
             }
+            if group == self.phase.selection:
+                about["stands_on"] = sorted(steps)
             known = self.facts.get(group, {})
             self.store.commit(group, about, {key: known.get(key) for key in self.plan.keys})
 

@@ -59,6 +59,27 @@ def hash_folded(data_B: U8, offset: I64) -> U64:
 
 
 @numba.njit(cache=True, nogil=True)
+def hash_bytes(data_B: U8, offset: I64) -> U64:
+    """Hash each document as it is, byte for byte.
+
+    data_B   uint8[B]      all documents laid end to end
+    offset   int64[N+1]    document n owns data_B[offset[n]:offset[n+1]]; need not start at 0
+    returns  uint64[N]     XXH64 under SEED_0
+    """
+    count = offset.size - 1
+    hash_N = np.empty(count, dtype=np.uint64)
+    longest = 0
+    for n in range(count):
+        longest = max(longest, offset[n + 1] - offset[n])
+    word_W = np.empty(longest // 8 + 1, dtype=np.uint64)
+    for n in range(count):
+        size = offset[n + 1] - offset[n]
+        word_W.view(np.uint8)[:size] = data_B[offset[n] : offset[n + 1]]
+        hash_N[n] = _xxh64(word_W, size, SEED_0)
+    return hash_N
+
+
+@numba.njit(cache=True, nogil=True)
 def _fold(data_B: U8, start: int, stop: int, out: U8) -> int:
     """Write the folded document to ``out`` and return its length.
 

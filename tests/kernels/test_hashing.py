@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.arrow import bytes_and_offsets
-from curation.kernels.hashing import SEED_0, SEED_1, hash_folded
+from curation.kernels.hashing import SEED_0, SEED_1, hash_bytes, hash_folded
 from tests.oracles import hashing as oracle
 from tests.oracles.text import hard_text
 
@@ -58,3 +58,12 @@ def test_hashes_of_known_texts_stay_what_they_are() -> None:
     """A store keeps hashes for ever: a new value for an old text splits its group."""
     shown = [f"{a:016x}{b:016x}" for a, b in hashed(["", "Hello,  World"])]
     assert shown == ["5e742a23fb3c2d6198366b051fe25d3a", "b8b8f478e9b8130b82ebe8fa3d228f72"]
+
+
+@settings(deadline=None)
+@given(st.lists(st.binary(max_size=100), max_size=8))
+def test_bytes_are_hashed_as_they_are(documents: list[bytes]) -> None:
+    """A sample would not be the same rows on another machine, or would merge ids that differ."""
+    hashes = hash_bytes(*bytes_and_offsets(pa.array(documents, pa.large_binary())))
+    wanted = [xxhash.xxh64_intdigest(document, seed=int(SEED_0)) for document in documents]
+    assert hashes.tolist() == wanted
