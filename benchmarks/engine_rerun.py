@@ -7,6 +7,7 @@ Python included.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,9 @@ from curation import (
     col,
     keep,
 )
+
+#: Compiled modules are kept, as Python does by itself.
+AS_USERS_HAVE_IT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 
 
 def recipe(*, paths: str, min_words: int = 50, max_words: int = 5000) -> Recipe:
@@ -53,8 +57,11 @@ def main() -> None:
         def run(*flags: str) -> float:
             command = [sys.executable, "-m", "curation.cli", "run", f"{__file__}:recipe"]
             command += ["--store", str(root / "store"), "--paths", str(root / "in" / "*.parquet")]
+            command += flags
             return timed(
-                lambda: subprocess.run([*command, *flags], check=True, capture_output=True)
+                lambda: subprocess.run(
+                    command, check=True, capture_output=True, env=AS_USERS_HAVE_IT
+                )
             )
 
         full = run()

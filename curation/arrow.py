@@ -1,14 +1,20 @@
-"""Arrow string columns as the two arrays that kernels take, and back, without a copy."""
+"""Arrow columns as the arrays that kernels take, and back, copying nothing but packed bits.
+
+pyarrow's own conversions import pandas wherever it is installed, and look at it on every call.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
+Bool_N = npt.NDArray[np.bool_]
 
 _LARGE = {pa.string(): pa.large_string(), pa.binary(): pa.large_binary()}
 
@@ -35,15 +41,48 @@ def from_bytes_and_offsets(data: U8, offset: I64, kind: pa.DataType) -> pa.Array
     return pa.Array.from_buffers(kind, len(offset) - 1, buffers)
 
 
-def is_valid(array: pa.Array) -> npt.NDArray[np.bool_]:
+def is_valid(array: pa.Array) -> Bool_N:
     """Return bool[N]: False where the column is null."""
-    valid: npt.NDArray[np.bool_] = pc.is_valid(array).to_numpy(zero_copy_only=False)
-    return valid
+    if array.null_count == 0:
+        return np.ones(len(array), dtype=np.bool_)
+    return _bits(array.buffers()[0], array)
 
 
-def with_nulls(values: npt.NDArray[np.generic], valid: npt.NDArray[np.bool_]) -> pa.Array:
-    """Return a numpy array as a column that is null wherever ``valid`` is False."""
-    return pa.array(values, mask=None if valid.all() else ~valid)
+def values_of(array: pa.Array) -> npt.NDArray[Any]:
+    """Return a column of numbers or truth values as numpy; rows that are null hold anything."""
+    if len(array) == 0 or array.buffers()[1] is None:
+        return np.zeros(len(array), dtype=array.type.to_pandas_dtype())
+    if pa.types.is_boolean(array.type):
+        return _bits(array.buffers()[1], array)
+    kind = np.dtype(array.type.to_pandas_dtype())
+    start = array.offset * kind.itemsize
+    return np.frombuffer(array.buffers()[1], dtype=kind, count=len(array), offset=start)
+
+
+def to_column(values: npt.NDArray[Any], valid: Bool_N | None = None) -> pa.Array:
+    """Return numbers or truth values as a column that is null wherever ``valid`` is False."""
+    mask = None
+    if valid is not None and not valid.all():
+        mask = pa.py_buffer(np.packbits(valid, bitorder="little"))
+    truth = values.dtype == np.bool_
+    data = np.packbits(values, bitorder="little") if truth else np.ascontiguousarray(values)
+    kind = pa.from_numpy_dtype(values.dtype)
+    return pa.Array.from_buffers(kind, len(values), [mask, pa.py_buffer(data)])
+
+
+def to_strings(texts: Sequence[str]) -> pa.Array:
+    """Return a few Python strings as a large string column."""
+    data = [text.encode() for text in texts]
+    offset = np.concatenate([[0], np.cumsum([len(text) for text in data])]).astype(np.int64)
+    joined = np.frombuffer(b"".join(data), dtype=np.uint8)
+    return from_bytes_and_offsets(joined, offset, pa.large_string())
+
+
+def _bits(buffer: pa.Buffer, array: pa.Array) -> Bool_N:
+    packed = np.frombuffer(buffer, dtype=np.uint8)
+    first, stop = array.offset, array.offset + len(array)
+    bits = np.unpackbits(packed[first // 8 : -(-stop // 8)], bitorder="little")
+    return bits[first % 8 : first % 8 + len(array)].view(np.bool_)
 
 
 def _offsets(array: pa.Array) -> I64:

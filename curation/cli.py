@@ -212,10 +212,10 @@ def _load(name: str, words: list[str]) -> Recipe:
 
 def _help_of_recipe(words: list[str]) -> None:
     """After the help of a command, show the flags of the recipe that it was given."""
-    from curation.recipe_file import describe_flags, find_function
-
     name = next((word for word in words[1:] if not word.startswith("-")), "")
     if name and words[0] in ("plan", "run", "check") and {"-h", "--help"} & set(words):
+        from curation.recipe_file import describe_flags, find_function
+
         function = find_function(name)
         _say(f"\n{name}: {(function.__doc__ or '').strip()}\n\n{describe_flags(function)}")
 

@@ -344,7 +344,9 @@ class Recipe:
         self, index: int, step: Selection, present: Mapping[str, pa.DataType]
     ) -> None:
         if isinstance(step, Keep):
-            frame = pl.DataFrame(pa.schema(list(present.items())).empty_table())
+            # not empty_table(), whose arrays make pyarrow import pandas where it is installed
+            schema = pa.schema(list(present.items()))
+            frame = pl.DataFrame(pa.Table.from_batches([], schema=schema))
             try:
                 # run on no rows: the schema alone does not tell that text cannot be compared with 5
                 found = frame.select(step.rule).dtypes

@@ -8,7 +8,7 @@ from typing import ClassVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.arrow import bytes_and_offsets, is_valid, with_nulls
+from curation.arrow import bytes_and_offsets, is_valid, to_column
 from curation.columns import columns
 from curation.stage import Annotator
 
@@ -31,7 +31,7 @@ class TextSize(Annotator):
         from curation.kernels.words import count_words
 
         text = batch["text"]
-        words = with_nulls(count_words(*bytes_and_offsets(text)), is_valid(text))
+        words = to_column(count_words(*bytes_and_offsets(text)), is_valid(text))
         sizes = [pc.binary_length(text), pc.utf8_length(text)]
         arrays = [*(size.cast(pa.uint64()) for size in sizes), words]
         return pa.RecordBatch.from_arrays(arrays, schema=self.writes)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation.arrow import is_valid, to_column, to_strings, values_of
 from curation.engine.plan import SELECTION
 from curation.engine.view import BatchColumns, Bool_N, Positions, as_mask
 
@@ -67,8 +68,8 @@ class BatchState:
 
     def weigh(self, sizes: pa.Array) -> None:
         """Take the rows' bytes from a column; where it is null they stay as they are."""
-        known = as_mask(sizes.is_valid())
-        self.sizes[known] = pc.fill_null(sizes, 0).to_numpy()[known]
+        known = is_valid(sizes)
+        self.sizes[known] = values_of(sizes)[known]
 
     def want_payload(self, wanted: Bool_N) -> None:
         """Say for which rows payload may be asked for later on."""
@@ -114,8 +115,8 @@ class BatchState:
             which[rows] = len(names)
             names.append(because)
         stayed = which < 0
-        reasons = pa.array(names, pa.large_string()).take(pa.array(which, mask=stayed))
-        arrays = [pa.array(kept), pa.array(steps, mask=stayed), reasons]
+        reasons = to_strings(names).take(to_column(which, ~stayed))
+        arrays = [to_column(kept), to_column(steps, ~stayed), reasons]
         return pa.RecordBatch.from_arrays(arrays, schema=SELECTION)
 
     def _earlier(self) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.int32], list[str]]:
@@ -124,6 +125,7 @@ class BatchState:
             count = self.columns.rows
             return np.zeros(count, dtype=np.uint16), np.full(count, -1, dtype=np.int32), []
         encoded = self._before["because"].dictionary_encode()
-        which = pc.fill_null(encoded.indices, -1).to_numpy().astype(np.int32)
-        steps = pc.fill_null(self._before["step"], 0).to_numpy().copy()
+        gone = is_valid(encoded.indices)
+        which = np.where(gone, values_of(encoded.indices), np.int32(-1))
+        steps = np.where(gone, values_of(self._before["step"]), np.uint16(0))
         return steps, which, encoded.dictionary.to_pylist()

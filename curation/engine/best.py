@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.arrow import bytes_and_offsets, is_valid
+from curation.arrow import bytes_and_offsets, is_valid, to_column, values_of
 from curation.engine.view import Bool_N
 from curation.recipe import UNITS, KeepBest, Sample
 
@@ -56,14 +56,14 @@ def sampled(ids: pa.Array, sample: Sample) -> Bool_N:
 def ascending_key(values: pa.Array) -> U64:
     """Return uint64[N] that sorts as the numbers do; there is no null and no NaN among them."""
     if pa.types.is_floating(values.type):
-        number = values.cast(pa.float64()).to_numpy()
+        number = values_of(values.cast(pa.float64()))
         bits = (number + 0.0).view(np.uint64)  # + 0.0 makes -0.0 and 0.0 the same
         negative = bits >> np.uint64(63) == 1
         key: U64 = np.where(negative, ~bits, bits | np.uint64(1 << 63))
     elif pa.types.is_unsigned_integer(values.type):
-        key = values.cast(pa.uint64()).to_numpy()
+        key = values_of(values.cast(pa.uint64()))
     else:
-        key = values.cast(pa.int64()).to_numpy().view(np.uint64) ^ np.uint64(1 << 63)
+        key = values_of(values.cast(pa.int64())).view(np.uint64) ^ np.uint64(1 << 63)
     return key
 
 
@@ -76,14 +76,14 @@ def ranked(batch: pa.RecordBatch, rule: KeepBest | Sample) -> tuple[Bool_N, Rank
         able = np.ones(batch.num_rows, dtype=np.bool_)
         first, weight = id_hash(batch["id"], rule.seed), np.ones(batch.num_rows, np.uint64)
         return able, (np.stack([first, first], axis=1), weight)
-    able = ~pc.is_null(batch[rule.column], nan_is_null=True).to_numpy(zero_copy_only=False)
+    able = ~values_of(pc.is_null(batch[rule.column], nan_is_null=True))
     if rule.unit in UNITS:
         able = able & is_valid(batch[UNITS[rule.unit]])
-    rows = batch.filter(pa.array(able))
+    rows = batch.filter(to_column(able))
     key = ascending_key(rows[rule.column])
     key = ~key if rule.lowest else key
     weight = (
-        rows[UNITS[rule.unit]].cast(pa.uint64()).to_numpy()
+        values_of(rows[UNITS[rule.unit]].cast(pa.uint64()))
         if rule.unit in UNITS
         else np.ones(len(key), dtype=np.uint64)
     )

@@ -15,6 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation.arrow import is_valid, to_column, values_of
 from curation.columns import COLUMNS
 from curation.engine.batch import BatchState, StepCount, Tally
 from curation.engine.best import sampled
@@ -245,7 +246,7 @@ class FusedPass:
             notes = self._score(step, stage, state, fresh, watch).select(noted)
         if "bytes" in noted:
             state.weigh(notes["bytes"])
-        failed = as_mask(notes[ERROR].is_valid())
+        failed = is_valid(notes[ERROR])
         found = int(failed[state.rows].sum())
         if found and self.plan.recipe.on_error == "drop":
             state.keep(~failed, step.number, ERROR_REASON.format(step_name(stage)))
@@ -267,7 +268,7 @@ class FusedPass:
         )
         made, errors = run_guarded(call, given, watch)
         fields = dict(zip(stage.writes.names, made.columns, strict=True))
-        fields |= {"scored": pa.array(np.ones(len(fresh), dtype=np.bool_)), ERROR: errors}
+        fields |= {"scored": to_column(np.ones(len(fresh), dtype=np.bool_)), ERROR: errors}
         if "text" in fields:
             fields["bytes"] = pc.binary_length(fields["text"]).cast(pa.uint64())
         full = {
@@ -305,7 +306,7 @@ class FusedPass:
         if part.earlier is not None:
             return overlay(part.read(columns.index, [name])[name], new, fresh)
         full = spread(new, fresh, columns.rows)
-        return pc.fill_null(full, False) if name == "scored" else full
+        return to_column(as_mask(full)) if name == "scored" else full
 
     # ---- a rule
 
@@ -341,5 +342,6 @@ def payload_bytes(batch: pa.RecordBatch, names: list[str]) -> pa.Array:
     """Return uint64[N]: how many bytes of payload each row has."""
     total = np.zeros(batch.num_rows, dtype=np.uint64)
     for name in names:
-        total += pc.fill_null(pc.binary_length(batch[name]), 0).to_numpy().astype(np.uint64)
-    return pa.array(total)
+        lengths = pc.binary_length(batch[name])
+        total += np.where(is_valid(lengths), values_of(lengths), 0).astype(np.uint64)
+    return to_column(total)

@@ -79,7 +79,7 @@ def run_guarded(call: Call, rows: pa.RecordBatch, watch: Watch) -> tuple[pa.Reco
     if len(pieces) == 1:
         return made[0], errors[0]
     if not pieces:
-        return call.schema.empty_table().to_batches()[0], pa.array([], pa.large_string())
+        return _nulls(call.schema, 0), pa.nulls(0, pa.large_string())
     return pa.concat_batches(made), pa.concat_arrays(errors)
 
 

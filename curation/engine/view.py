@@ -14,8 +14,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from curation.arrow import is_valid, to_column, values_of
 from curation.engine.plan import PAYLOAD, Space
 from curation.errors import IntegrityError
 from curation.stage import Shard, Source
@@ -67,7 +67,7 @@ class ShardView:
             assert self.source is not None
             self._again = PayloadAgain(self.source, self.shard)
         root = self.reader(self.space.root).read(index, ["id", "file", "offset", "length"])
-        want = root.take(pa.array(rows)).append_column("row", pa.array(rows))
+        want = root.take(to_column(rows)).append_column("row", to_column(rows))
         return self._again.read(index, want)
 
     def kept(self, selection: str, index: int) -> Bool_N:
@@ -142,7 +142,7 @@ class BatchColumns:
         array, held = self._held[key]
         if _same(held, rows, self.rows):
             return array
-        taken = array.take(pa.array(_within(held, rows, self.rows)))
+        taken = array.take(to_column(_within(held, rows, self.rows)))
         if narrow:
             self._held[key] = (taken, rows)
         return taken
@@ -181,9 +181,8 @@ def _within(held: Positions | None, rows: Positions | None, count: int) -> Posit
 
 def as_mask(array: pa.Array) -> Bool_N:
     """Return a boolean array as numpy, null as False."""
-    filled = pc.fill_null(array, False) if array.null_count else array
-    mask: Bool_N = filled.to_numpy(zero_copy_only=False)
-    return mask
+    mask: Bool_N = values_of(array)
+    return mask & is_valid(array) if array.null_count else mask
 
 
 def spread(array: pa.Array, rows: Positions | None, count: int) -> pa.Array:
@@ -192,11 +191,11 @@ def spread(array: pa.Array, rows: Positions | None, count: int) -> pa.Array:
         return array
     where = np.full(count, -1, dtype=np.int64)
     where[rows] = np.arange(len(rows))
-    return array.take(pa.array(where, mask=where < 0))
+    return array.take(to_column(where, where >= 0))
 
 
 def overlay(old: pa.Array, new: pa.Array, rows: Positions) -> pa.Array:
     """Return a column with new values at ``rows`` and the old ones elsewhere."""
     where = np.arange(len(old))
     where[rows] = len(old) + np.arange(len(rows))
-    return pa.concat_arrays([old, new]).take(pa.array(where))
+    return pa.concat_arrays([old, new]).take(to_column(where))
