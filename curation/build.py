@@ -21,6 +21,7 @@ from curation.store import Store, read_json
 if TYPE_CHECKING:
     import pyarrow.dataset as pads
 
+    from curation.engine.progress import Progress
     from curation.why import Why
     from curation.writers import JsonlFiles, ParquetFiles, Written
 
@@ -132,11 +133,13 @@ class Build:
         written = self.write(ParquetFiles(self.store.build_folder(self.fingerprint) / "corpus"))
         return pads.dataset([str(path) for path in written.paths], format="parquet")
 
-    def write(self, writer: ParquetFiles | JsonlFiles) -> Written:
+    def write(
+        self, writer: ParquetFiles | JsonlFiles, *, progress: Progress | None = None
+    ) -> Written:
         """Write the corpus as files; see ``curation.writers``."""
         from curation.writers import write_corpus
 
-        return write_corpus(self, writer)
+        return write_corpus(self, writer, progress)
 
     def why(self, row_id: str) -> Why:
         """Return the path of one row: its place, its values, what dropped it, its relatives."""

@@ -104,7 +104,7 @@ def run(  # noqa: PLR0913  a command's options
     )
     _print_funnel(build)
     if writer is not None:
-        written = build.write(writer)
+        written = build.write(writer, progress=_progress())
         _say(
             f"wrote {written.rows:,} rows, {_size(written.text_bytes)} of text, in "
             f"{len(written.paths)} files to {written.folder}"

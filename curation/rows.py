@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from polars.io.plugins import register_io_source
 
 from curation.engine.plan import PAYLOAD, Outcome
@@ -36,7 +37,7 @@ class RowReader:
 
     def lazy(self, names: Sequence[str]) -> pl.LazyFrame:
         """Return the rows as a LazyFrame that reads only what a query uses."""
-        schema = self._schema(names)
+        schema = pl.DataFrame(pa.Table.from_batches([], self.schema(names))).schema
 
         def read(
             columns: list[str] | None,
@@ -91,9 +92,9 @@ class RowReader:
         reasons = view.column(self.outcome.selection, index, "because")
         return np.flatnonzero(as_mask(pc.equal(reasons, self.because)))
 
-    def _schema(self, names: Sequence[str]) -> pl.Schema:
-        fields = [pa.field(name, self._type(name)) for name in names]
-        return pl.DataFrame(pa.schema(fields).empty_table()).schema
+    def schema(self, names: Sequence[str]) -> pa.Schema:
+        """Return the names and Arrow types of columns."""
+        return pa.schema([pa.field(name, self._type(name)) for name in names])
 
     def _type(self, name: str) -> pa.DataType:
         [group] = self._groups([name]).values()
@@ -103,7 +104,4 @@ class RowReader:
         manifest = self.store.manifest(group)
         assert manifest is not None
         shard = next(iter(manifest["parts"]))
-        path = self.store.part(group, shard)
-        import pyarrow.parquet as pq
-
-        return pq.read_schema(path).field(name).type
+        return pq.read_schema(self.store.part(group, shard)).field(name).type

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curation.engine.progress import Progress
 from curation.errors import RecipeError, ResourceError, nearest
 from curation.store import open_parquet, read_json, write_json
 
@@ -73,11 +74,13 @@ class _Sink(Protocol):
     def close(self) -> None: ...
 
 
-def write_corpus(build: Build, writer: ParquetFiles | JsonlFiles) -> Written:
+def write_corpus(
+    build: Build, writer: ParquetFiles | JsonlFiles, progress: Progress | None = None
+) -> Written:
     """Write a build's corpus; a folder that holds this very corpus already is left as it is.
 
     Raises RecipeError for a column that the build lacks, ResourceError for a folder that holds
-    something else.
+    something else or a disk that is full.
     """
     folder = Path(writer.folder)
     names = _columns(build, writer)
@@ -89,14 +92,26 @@ def write_corpus(build: Build, writer: ParquetFiles | JsonlFiles) -> Written:
         "shard_bytes": writer.shard_bytes,
     }
     known = read_json(_manifest(folder))
-    if known is not None and {key: known.get(key) for key in facts} == facts:
+    if known is not None and _is_whole(folder, known, facts):
         return _written(folder, known)
-    _make_room(folder)
-    files = list(_write_files(build, writer, names))
-    rows, size = sum(f["rows"] for f in files), sum(f["text_bytes"] for f in files)
-    manifest = {**facts, "rows": rows, "text_bytes": size, "files": files}
-    write_json(_manifest(folder), manifest)
-    return _written(folder, manifest)
+    try:
+        _make_room(folder, known)
+        write_json(_manifest(folder), {**facts, "complete": False})  # from here on it is ours
+        files = _write_files(build, writer, names, progress or Progress())
+        rows, size = sum(f["rows"] for f in files), sum(f["text_bytes"] for f in files)
+        whole = {**facts, "complete": True, "rows": rows, "text_bytes": size, "files": files}
+        write_json(_manifest(folder), whole)
+    except OSError as error:
+        raise build.store.explain(error) from error
+    return _written(folder, whole)
+
+
+def _is_whole(folder: Path, known: dict[str, Any], facts: dict[str, object]) -> bool:
+    """Tell whether a folder holds just what is asked for: every file, as long as it should be."""
+    if {key: known.get(key) for key in facts} != facts or not known.get("complete"):
+        return False
+    files = [(folder / file["name"], file["bytes"]) for file in known["files"]]
+    return all(path.exists() and path.stat().st_size == size for path, size in files)
 
 
 def _written(folder: Path, manifest: dict[str, Any]) -> Written:
@@ -120,42 +135,53 @@ def _manifest(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.manifest.json")
 
 
-def _make_room(folder: Path) -> None:
-    """Remove an earlier corpus of ours, and refuse to touch anything else."""
+def _make_room(folder: Path, known: dict[str, Any] | None) -> None:
+    """Remove an earlier corpus of ours, and refuse to touch anything else.
+
+    known  the manifest beside the folder: without one, whatever is in the folder is not ours
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    foreign = [path.name for path in sorted(folder.iterdir()) if not path.name.startswith("part-")]
+    names = [path.name for path in sorted(folder.iterdir())]
+    foreign = [name for name in names if known is None or not name.startswith("part-")]
     if foreign:
         raise ResourceError(
             f"the folder {folder} holds files that are not a corpus.",
             found=", ".join(foreign[:5]),
             remedy="give another folder, or empty this one",
         )
-    _manifest(folder).unlink(missing_ok=True)
     for path in folder.glob("part-*"):
         path.unlink()
 
 
 def _write_files(
-    build: Build, writer: ParquetFiles | JsonlFiles, names: list[str]
-) -> Iterator[dict[str, Any]]:
-    """Write the files one after the other; yield the manifest's facts of each."""
-    folder, sink, path = Path(writer.folder), None, None
-    rows = size = number = 0
+    build: Build, writer: ParquetFiles | JsonlFiles, names: list[str], progress: Progress
+) -> list[dict[str, Any]]:
+    """Write the files one after the other; return the manifest's facts of each.
+
+    A corpus without a row is one file that says which columns it would have.
+    """
+    folder, files, sink = Path(writer.folder), list[dict[str, Any]](), None
+    rows = size = done_rows = done_bytes = 0
+    total = build.facts["funnel"][-1]["bytes"]
+    progress.begin(f"write {folder}", 1, 0, total)
     for batch, full in _cut(build, names, writer.shard_bytes):
+        path = folder / f"part-{len(files):05d}{writer.ending}"
         if sink is None:
-            path = folder / f"part-{number:05d}{writer.ending}"
-            sink = _open(path.with_name(path.name + ".tmp"), batch.schema)
+            sink, rows, size = _open(path.with_name(path.name + ".tmp"), batch.schema), 0, 0
         sink.write(batch)
         rows, size = rows + batch.num_rows, size + _text_bytes(batch)
+        done_rows, done_bytes = done_rows + batch.num_rows, done_bytes + _text_bytes(batch)
+        progress.advance(done_rows, done_bytes, 0, min(done_bytes, total))
         if full:
-            yield _finish(sink, path, rows, size)
-            sink, rows, size, number = None, 0, 0, number + 1
+            files.append(_finish(sink, path, rows, size))
+            sink = None
     if sink is not None:
-        yield _finish(sink, path, rows, size)
+        files.append(_finish(sink, path, rows, size))
+    progress.close()
+    return files
 
 
-def _finish(sink: _Sink, path: Path | None, rows: int, size: int) -> dict[str, Any]:
-    assert path is not None
+def _finish(sink: _Sink, path: Path, rows: int, size: int) -> dict[str, Any]:
     sink.close()
     os.replace(path.with_name(path.name + ".tmp"), path)
     return {"name": path.name, "rows": rows, "text_bytes": size, "bytes": path.stat().st_size}
@@ -164,7 +190,9 @@ def _finish(sink: _Sink, path: Path | None, rows: int, size: int) -> dict[str, A
 def _cut(build: Build, names: list[str], shard_bytes: int) -> Iterator[tuple[pa.RecordBatch, bool]]:
     """Yield the corpus in pieces, and whether a file ends after each."""
     left = shard_bytes
-    for _, _, batch in build.reader(build.outcomes[-1]).batches(names):
+    reader, seen = build.reader(build.outcomes[-1]), False
+    for _, _, batch in reader.batches(names):
+        seen = True
         while batch.num_rows:
             ends = _row_ends(batch)
             fits = int(ends.searchsorted(left, side="left")) + 1
@@ -173,6 +201,8 @@ def _cut(build: Build, names: list[str], shard_bytes: int) -> Iterator[tuple[pa.
             yield piece, full
             left = shard_bytes if full else left - int(ends[-1])
             batch = batch.slice(piece.num_rows)
+    if not seen:
+        yield pa.RecordBatch.from_pylist([], schema=reader.schema(names)), True
 
 
 def _row_ends(batch: pa.RecordBatch) -> Any:
@@ -184,7 +214,7 @@ def _row_ends(batch: pa.RecordBatch) -> Any:
 
 
 def _text_bytes(batch: pa.RecordBatch) -> int:
-    return int(_row_ends(batch)[-1]) if "text" in batch.schema.names else 0
+    return int(_row_ends(batch)[-1]) if "text" in batch.schema.names and batch.num_rows else 0
 
 
 def _open(path: Path, schema: pa.Schema) -> _Sink:

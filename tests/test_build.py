@@ -333,6 +333,25 @@ def test_a_folder_of_other_files_is_left_alone(build: Build, tmp_path: Path, kin
     assert (folder / "thesis.tex").read_text() == "ten years of work"
 
 
+def test_parts_of_somebody_else_are_left_alone(build: Build, tmp_path: Path) -> None:
+    """Whoever points --out at another tool's output would lose it."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "part-00000.parquet").write_bytes(b"precious")
+    with pytest.raises(ResourceError, match="not a corpus"):
+        build.write(ParquetFiles(tmp_path / "out"))
+    assert (tmp_path / "out" / "part-00000.parquet").read_bytes() == b"precious"
+
+
+def test_a_corpus_that_was_cut_short_is_written_again(build: Build, tmp_path: Path) -> None:
+    """A run killed while it wrote, or a file deleted since, would pass for a corpus."""
+    written = build.write(ParquetFiles(tmp_path / "out"))
+    before = contents(written)
+    written.paths[0].unlink()
+    (tmp_path / "out" / "part-00009.parquet.tmp").write_bytes(b"half")
+    assert contents(build.write(ParquetFiles(tmp_path / "out"))) == before
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [p.name for p in written.paths]
+
+
 def test_a_written_corpus_opens_everywhere(build: Build, tmp_path: Path) -> None:
     """The corpus would need us to be read."""
     written = build.write(ParquetFiles(tmp_path / "out", shard_bytes=20))
@@ -377,6 +396,10 @@ def test_a_corpus_without_a_row_can_be_opened(pages: Path, store: Path, tmp_path
     assert build.documents().collect().is_empty()
     assert build.dataset().count_rows() == 0
     assert build.write(ParquetFiles(tmp_path / "out")).rows == 0
+    assert list(pl.read_parquet(tmp_path / "out").columns) == list(
+        pd.read_parquet(tmp_path / "out")
+    )
+    assert "text" in pl.read_parquet(tmp_path / "out").columns
     assert build.ledger().balances
 
 
