@@ -106,8 +106,8 @@ def run(  # noqa: PLR0913  a command's options
     if writer is not None:
         written = build.write(writer, progress=_progress())
         _say(
-            f"wrote {written.rows:,} rows, {_size(written.text_bytes)} of text, in "
-            f"{len(written.paths)} files to {written.folder}"
+            f"wrote {written.rows:,} rows, {_size(written.text_bytes)} of text, to "
+            f"{written.folder} (files: {len(written.paths)})"
         )
     else:
         _say(

@@ -162,7 +162,7 @@ def test_a_limit_reads_the_first_rows_only(place: Path) -> None:
 def test_a_run_writes_the_corpus_where_it_is_told(place: Path) -> None:
     """A person who knows no Python gets files."""
     out, _ = run(place, "--out", "corpus")
-    assert "wrote 3 rows, 35 B of text, in 1 files to corpus" in out
+    assert "wrote 3 rows, 35 B of text, to corpus (files: 1)" in out
     assert pl.read_parquet(place / "corpus" / "*.parquet")["text"].to_list() == [
         TEXTS[0],
         TEXTS[3],
