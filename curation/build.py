@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -94,6 +95,13 @@ class Build:
         from the input files.
         """
         outcome = self.outcomes[-1]
+        if columns is None and self.source is None and outcome.columns.get("text") == PAYLOAD:
+            facts = self.facts["source"]
+            warnings.warn(
+                f"documents() has no text: no stage stored it, and the source {facts['name']} of "
+                f"{facts['module']} cannot be imported here to read it again",
+                stacklevel=2,
+            )
         for name in columns or ():
             if name not in outcome.columns:
                 raise ResourceError(
@@ -125,12 +133,17 @@ class Build:
         return pl.read_parquet(self.store.build_folder(self.fingerprint) / "errors.parquet")
 
     def dataset(self) -> pads.Dataset:
-        """Return the corpus as an Arrow dataset, written into the store when first asked for."""
+        """Return the rows that stayed as an Arrow dataset: the columns of ``documents``.
+
+        They are written into the store when this is first asked for.
+        """
         import pyarrow.dataset as pads
 
         from curation.writers import ParquetFiles
 
-        written = self.write(ParquetFiles(self.store.build_folder(self.fingerprint) / "corpus"))
+        folder = self.store.build_folder(self.fingerprint) / "corpus"
+        names = tuple(self.column_names(self.outcomes[-1]))
+        written = self.write(ParquetFiles(folder, columns=names))
         return pads.dataset([str(path) for path in written.paths], format="parquet")
 
     def write(

@@ -49,6 +49,23 @@ Limit = Annotated[
 DEFAULT_STORE = Path("store")
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        _say(f"curation {version('curation')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Turn raw pages into a corpus for one domain, and keep a reason for every dropped document."""
+
+
 @app.command(context_settings=_PASS_ON)
 def plan(
     context: typer.Context,
@@ -228,7 +245,7 @@ def _progress() -> Progress:
 
 def _writer(out: Path | None, kind: str, columns: str, shard_mb: int) -> Any:
     from curation.errors import nearest
-    from curation.writers import JsonlFiles, ParquetFiles
+    from curation.writers import JsonlFiles, ParquetFiles, check_folder
 
     kinds = {"parquet": ParquetFiles, "jsonl": JsonlFiles}
     if kind not in kinds:
@@ -237,6 +254,7 @@ def _writer(out: Path | None, kind: str, columns: str, shard_mb: int) -> Any:
         )
     if out is None:
         return None
+    check_folder(out)
     names = tuple(name.strip() for name in columns.split(",") if name.strip()) or None
     return kinds[kind](out, columns=names, shard_bytes=shard_mb * 1_000_000)
 

@@ -156,9 +156,9 @@ def keep_best(
     """
     budgets = {"tokens": tokens, "text_bytes": text_bytes, "words": words, "documents": documents}
     given = {unit: budget for unit, budget in budgets.items() if budget is not None}
-    if len(given) != 1 or min(given.values()) < 0:
+    if len(given) != 1 or not all(_is_count(budget) for budget in given.values()):
         raise RecipeError(
-            f"keep_best on '{column}' takes exactly one budget that is not negative.",
+            f"keep_best on '{column}' takes exactly one budget, a whole number from 0 on.",
             found=str(given or "none"),
             remedy=f"one of {', '.join(budgets)}",
         )
@@ -176,12 +176,17 @@ def sample(
     """Keep a random share of the rows, or so many of them, chosen by a hash of id and seed."""
     if (frac is None) == (documents is None):
         raise RecipeError("sample takes either frac or documents.", found=f"{frac=}, {documents=}")
-    if (frac is not None and not 0 <= frac <= 1) or (documents is not None and documents < 0):
+    share = frac is None or (isinstance(frac, int | float) and 0 <= frac <= 1)
+    if not share or not (documents is None or _is_count(documents)):
         raise RecipeError(
             "sample takes a share between 0 and 1, or a number of rows.",
             found=f"{frac=}, {documents=}",
         )
     return Sample(frac, documents, seed, _reason(because))
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _is_row_local(rule: pl.Expr) -> bool:

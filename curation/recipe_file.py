@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
+import traceback
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -18,8 +19,9 @@ from typing import Any, Literal
 
 import cloudpickle
 
-from curation.errors import RecipeError, nearest
+from curation.errors import CurationError, RecipeError, nearest
 from curation.recipe import Recipe
+from curation.stage import attempt
 
 RecipeFunction = Callable[..., Recipe]
 
@@ -27,7 +29,10 @@ RecipeFunction = Callable[..., Recipe]
 def load_recipe(name: str, words: Sequence[str]) -> Recipe:
     """Return the recipe that a name and flags stand for; RecipeError where they stand for none."""
     function = find_function(name)
-    recipe = function(**parse_flags(function, words, name))
+    flags = parse_flags(function, words, name)
+    recipe, error = attempt(lambda: function(**flags))
+    if error is not None:
+        raise _explain(name, "cannot make its recipe", error)
     if not isinstance(recipe, Recipe):
         raise RecipeError(
             f"{name} did not return a Recipe.", found=f"{recipe!r} ({type(recipe).__name__})"
@@ -80,10 +85,23 @@ def _import_file(path: Path) -> types.ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[module.__name__] = module
-    spec.loader.exec_module(module)
+    _, error = attempt(spec.loader.exec_module, module)
+    if error is not None:
+        raise _explain(str(path), "cannot be loaded", error)
     # workers have no such module to import: what it defines travels whole
     cloudpickle.register_pickle_by_value(module)
     return module
+
+
+def _explain(name: str, what: str, error: BaseException) -> CurationError:
+    """Return what went wrong in a user's file, with the line; our own errors as they are."""
+    if isinstance(error, CurationError):
+        return error
+    frames = traceback.extract_tb(error.__traceback__)
+    line = f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else ""
+    return RecipeError(
+        f"{name} {what}.", found=f"{type(error).__name__}: {error}", where=line
+    ).with_traceback(error.__traceback__)
 
 
 def _import_module(name: str) -> types.ModuleType:

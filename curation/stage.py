@@ -15,6 +15,7 @@ import dataclasses
 import hashlib
 import inspect
 import os
+import pickle
 import re
 import signal
 import textwrap
@@ -243,7 +244,7 @@ class FunctionAnnotator(Annotator):
             "stage": "function",
             "name": self.function.__qualname__,
             "source": _source_text(self.function),
-            "captured": [_captured(cell.cell_contents) for cell in self.function.__closure__ or ()],
+            "around": _surroundings(self.function, set()),
             "version": self.version,
             "rowwise": self.rowwise,
             "writes": [(f.name, str(f.type)) for f in self.writes],
@@ -298,7 +299,8 @@ def _from_function(
     function: Callable[..., Any], writes: Mapping[str, pa.DataType], version: int, *, rowwise: bool
 ) -> FunctionAnnotator:
     parameters = inspect.signature(function).parameters.values()
-    if any(p.kind not in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters):
+    plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    if not parameters or any(p.kind not in plain for p in parameters):
         raise RecipeError(
             f"{function.__qualname__} cannot be a stage: its parameters must name the columns.",
             found=str(inspect.signature(function)),
@@ -407,12 +409,20 @@ def rows_to_batch(
     else:
         rows = [_as_tuple(v, names) for v in values]
         cells = [[row[i] for row in rows] for i in range(len(names))]
-    arrays = [pa.array(cell, type=field.type) for cell, field in zip(cells, schema, strict=True)]
+    arrays = [_cells(cell, field) for cell, field in zip(cells, schema, strict=True)]
     fields = list(schema)
     if any(error is not None for error in errors):
         arrays.append(pa.array(errors, type=pa.large_string()))
         fields.append(pa.field(ERROR, pa.large_string()))
     return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def _cells(cells: list[Any], field: pa.Field) -> pa.Array:
+    if pa.types.is_integer(field.type):
+        cut = [c for c in cells if isinstance(c, float) and not c.is_integer()]
+        if cut:  # pyarrow would drop the fraction without a word
+            raise ValueError(f"{field.name} is {field.type}, and {cut[0]!r} is no whole number")
+    return pa.array(cells, type=field.type)
 
 
 def _as_tuple(value: Any, names: list[str]) -> Sequence[Any]:
@@ -441,7 +451,10 @@ def _as_array(values: Any, kind: pa.DataType) -> pa.Array:
 
 
 def _check_types(stage: Stage) -> None:
-    hints = typing.get_type_hints(type(stage))
+    try:
+        hints = typing.get_type_hints(type(stage))
+    except NameError:  # a class made inside a function, whose annotations cannot be looked up
+        return
     for field in dataclasses.fields(stage):
         value = getattr(stage, field.name)
         if not _fits(value, hints[field.name]):
@@ -495,20 +508,58 @@ def _source_text(made: Callable[..., Any]) -> str:
         return textwrap.dedent(inspect.getsource(made))
     except (OSError, TypeError):
         functions = [made, *vars(made).values()]
-        codes = [f.__code__ for f in functions if hasattr(f, "__code__")]
-        return repr([(c.co_code.hex(), c.co_names, _lasting(c.co_consts)) for c in codes])
+        return repr([_lasting(f.__code__) for f in functions if hasattr(f, "__code__")])
 
 
-def _captured(value: object) -> str:
-    """Return what a captured value is, without the address that a function or object shows."""
-    if isinstance(value, types.FunctionType | type):
-        return _source_text(value)
+def _surroundings(function: Callable[..., Any], seen: set[int]) -> dict[str, str]:
+    """Return what a function takes from outside: captured values, defaults, its module's names.
+
+    Other modules' things are known by their names alone; ``version`` covers those.
+    """
+    if id(function) in seen or not isinstance(function, types.FunctionType):
+        return {}
+    seen.add(id(function))
+    named = set(_names(function.__code__))
+    found = {n: v for n, v in function.__globals__.items() if n in named}
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    found |= {name: attempt(lambda cell=cell: cell.cell_contents)[0] for name, cell in cells}
+    found |= {f"default {i}": value for i, value in enumerate(function.__defaults__ or ())}
+    facts = {}
+    for name, value in found.items():
+        own = getattr(value, "__module__", None) == function.__module__
+        if isinstance(value, types.FunctionType | type) and own:
+            facts[name] = f"{_source_text(value)} {_surroundings(value, seen)}"
+        elif isinstance(value, types.ModuleType | types.FunctionType | type):
+            facts[name] = getattr(value, "__qualname__", value.__name__)
+        else:
+            facts[name] = _lasting(value)
+    return facts
+
+
+def _names(code: types.CodeType) -> Iterator[str]:
+    """Yield the names that a function looks up, in the functions inside it too."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _names(constant)
+
+
+def _lasting(value: object) -> str:
+    """Return a spelling of a value that is the same in every process, for equal content."""
+    if isinstance(value, set | frozenset):
+        return f"{{{', '.join(sorted(_lasting(item) for item in value))}}}"
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(_lasting(item) for item in value)}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_lasting(k)}: {_lasting(v)}' for k, v in value.items())}}}"
+    if isinstance(value, types.CodeType):
+        return f"{value.co_code.hex()} {value.co_names} {_lasting(value.co_consts)}"
+    if value is None or isinstance(value, bool | int | float | complex | str | bytes):
+        return repr(value)
+    data, error = attempt(pickle.dumps, value)
+    if error is None:
+        return f"{type(value).__qualname__} {hashlib.sha256(data).hexdigest()}"
     return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
-
-
-def _lasting(constants: tuple[object, ...]) -> list[str]:
-    """Return constants without those whose text holds an address, such as inner functions."""
-    return [repr(c) for c in constants if not isinstance(c, types.CodeType)]
 
 
 def _changed(shard: Shard) -> IntegrityError:

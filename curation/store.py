@@ -182,17 +182,20 @@ class Store:
 
     def log(self, **facts: object) -> None:
         """Append one line to the history of runs."""
-        with open(self.path / "runs.jsonl", "a") as file:
-            file.write(json.dumps(facts, ensure_ascii=False) + "\n")
+        with open(self.path / "runs.jsonl", "a+") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+            torn = file.read(1) not in ("", "\n")
+            file.write("\n" * torn + json.dumps(facts) + "\n")
 
     def builds(self) -> list[str]:
         """Return the fingerprints of the finished builds, the latest run last."""
         history: dict[str, None] = {}
         if (self.path / "runs.jsonl").exists():
             for line in (self.path / "runs.jsonl").read_text().splitlines():
-                build = json.loads(line)["build"]
-                history.pop(build, None)
-                history[build] = None
+                with suppress(json.JSONDecodeError):  # a line that a power cut tore
+                    build = json.loads(line)["build"]
+                    history.pop(build, None)
+                    history[build] = None
         found = [p.parent.name for p in sorted(self.path.glob("builds/*/build.json"))]
         listed = [build for build in history if build in found]
         return [build for build in found if build not in history] + listed

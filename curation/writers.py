@@ -95,7 +95,7 @@ def write_corpus(
     if known is not None and _is_whole(folder, known, facts):
         return _written(folder, known)
     try:
-        _make_room(folder, known)
+        _make_room(folder)
         write_json(_manifest(folder), {**facts, "complete": False})  # from here on it is ours
         files = _write_files(build, writer, names, progress or Progress())
         rows, size = sum(f["rows"] for f in files), sum(f["text_bytes"] for f in files)
@@ -131,17 +131,12 @@ def _columns(build: Build, writer: ParquetFiles | JsonlFiles) -> list[str]:
     return list(writer.columns or [name for name in CORPUS if name in present])
 
 
-def _manifest(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.manifest.json")
-
-
-def _make_room(folder: Path, known: dict[str, Any] | None) -> None:
-    """Remove an earlier corpus of ours, and refuse to touch anything else.
-
-    known  the manifest beside the folder: without one, whatever is in the folder is not ours
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    names = [path.name for path in sorted(folder.iterdir())]
+def check_folder(folder: Path) -> None:
+    """Raise ResourceError unless a corpus may be written there; before a long run, not after it."""
+    if folder.exists() and not folder.is_dir():
+        raise ResourceError(f"{folder} is a file.", remedy="give a folder for the corpus")
+    known = read_json(_manifest(folder))
+    names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
     foreign = [name for name in names if known is None or not name.startswith("part-")]
     if foreign:
         raise ResourceError(
@@ -149,6 +144,16 @@ def _make_room(folder: Path, known: dict[str, Any] | None) -> None:
             found=", ".join(foreign[:5]),
             remedy="give another folder, or empty this one",
         )
+
+
+def _manifest(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.manifest.json")
+
+
+def _make_room(folder: Path) -> None:
+    """Remove an earlier corpus of ours."""
+    check_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     for path in folder.glob("part-*"):
         path.unlink()
 

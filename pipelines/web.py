@@ -21,11 +21,12 @@ from curation import (
     col,
     keep,
 )
-from curation.sources.files import expand
+from curation.errors import RecipeError
+from curation.sources.files import expand, with_compression
 from curation.stage import Source
 
-#: What tells a crawl from a folder of pages.
-CRAWL = (".warc", ".wet", ".arc")
+#: Parts of a file name that tell a crawl from a page, such as CC-MAIN-00000.warc.gz.
+CRAWL = {"warc", "wet", "wat", "arc"}
 
 
 def web(
@@ -56,8 +57,19 @@ def web(
 
 
 def _is_crawl(paths: str) -> bool:
-    every_file = expand((paths,), endings=("",), reader="web")
-    return any(ending in span.name for ending in CRAWL for span in every_file)
+    """Tell WARC files from pages by name; RecipeError where the pattern matches both."""
+    pages = with_compression(TextFiles.endings)
+    endings = (*with_compression(Warc.endings), *pages)
+    names = [span.name.lower() for span in expand((paths,), endings=endings, reader="web")]
+    crawls = [n for n in names if not n.endswith(pages) and CRAWL & set(n.split(".")[1:])]
+    if 0 < len(crawls) < len(names):
+        raise RecipeError(
+            f"'{paths}' matches WARC files and other files.",
+            crawls=f"{len(crawls)}, such as {crawls[0]}",
+            others=f"{len(names) - len(crawls)}, such as {min(set(names) - set(crawls))}",
+            remedy="give a pattern for each and run twice: --paths 'crawl/*.warc.gz'",
+        )
+    return bool(crawls)
 
 
 def _crawl_rules() -> list[object]:

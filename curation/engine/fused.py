@@ -270,7 +270,7 @@ class FusedPass:
         fields = dict(zip(stage.writes.names, made.columns, strict=True))
         fields |= {"scored": to_column(np.ones(len(fresh), dtype=np.bool_)), ERROR: errors}
         if "text" in fields:
-            fields["bytes"] = pc.binary_length(fields["text"]).cast(pa.uint64())
+            fields["bytes"] = payload_bytes(made, ["text"])
         full = {
             name: self._aligned(part, columns, name, fields[name], fresh)
             for name in part.schema.names

@@ -27,12 +27,15 @@ import cloudpickle
 from curation.engine.guard import BATCH, BYTES_DONE, ROW, ROWS_DONE, SLOTS, STEP, TICK, Quarantine
 from curation.engine.plan import Plan
 from curation.engine.task import Done, Task, run_task
-from curation.errors import CurationError, ResourceError
+from curation.errors import CurationError, RecipeError, ResourceError
 from curation.recipe import step_name
+from curation.stage import attempt
 from curation.store import Store
 
-#: How often one task may lose its worker before the run gives up.
+#: How often one task may lose its worker, and teach nothing by it, before the run gives up.
 MAX_ATTEMPTS = 40
+#: A step over all rows may be silent for so many times longer than one batch.
+ALL_ROWS_STALL = 10
 #: A row that is alone may take so long at most, however long a batch may take.
 LONE_ROW_STALL_S = 30.0
 _POLL_S = 0.1
@@ -56,9 +59,8 @@ class Worker:
         self.slots = pool.watch[slot * SLOTS : (slot + 1) * SLOTS]
         self.tick, self.ticked_at = 0, time.monotonic()
         self.connection.send(sys.path)
-        self.connection.send_bytes(
-            cloudpickle.dumps((pool.plan, pool.store, pool.watch_path, slot))
-        )
+        self.connection.send_bytes(pool.setup)
+        self.connection.send(slot)
 
     task: Task | None
 
@@ -92,12 +94,27 @@ class LocalExecutor:
     def __init__(self, store: Store, plan: Plan, workers: int, stall_s: float) -> None:
         self.store, self.plan, self.workers, self.stall_s = store, plan, workers, stall_s
         self._pool: list[Worker] = []
+        self._setup = b""
         self._failed_starts = 0
         self._folder = tempfile.TemporaryDirectory(prefix="curation-")
         self.watch_path = str(Path(self._folder.name) / "watch")
         Path(self.watch_path).write_bytes(bytes(8 * SLOTS * max(1, workers)))
         with open(self.watch_path, "r+b") as file:
             self.watch = memoryview(mmap.mmap(file.fileno(), 0)).cast("q")
+
+    @property
+    def setup(self) -> bytes:
+        """What each worker is sent first; RecipeError where the recipe cannot travel."""
+        if not self._setup:
+            made, error = attempt(cloudpickle.dumps, (self.plan, self.store, self.watch_path))
+            if error is not None:
+                raise RecipeError(
+                    "the recipe cannot be sent to a worker process.",
+                    found=f"{type(error).__name__}: {error}",
+                    remedy="make locks, files and connections inside the function that uses them",
+                ) from error
+            self._setup = made
+        return self._setup
 
     def __enter__(self) -> LocalExecutor:
         return self
@@ -175,8 +192,8 @@ class LocalExecutor:
     def _stop_hanging(self) -> None:
         for worker in self._busy():
             assert worker.task is not None
-            watched = self.plan.phases[worker.task.phase].per_shard
-            if watched and worker.hangs(self.stall_s):
+            per_shard = self.plan.phases[worker.task.phase].per_shard
+            if worker.hangs(self.stall_s if per_shard else ALL_ROWS_STALL * self.stall_s):
                 worker.stalled = True
                 worker.process.kill()  # its connection ends, and _hear finds out
 
@@ -204,20 +221,24 @@ class LocalExecutor:
         proven = stalled or task.deaths[where] >= 2
         step, batch, row = where
         known = task.quarantine
-        if proven and step > 0 and row >= 0:
-            known = Quarantine(known.batches, {**known.rows, where: reason})
-        elif proven and step > 0:
-            known = Quarantine(known.batches | {(step, batch)}, known.rows)
-        elif task.deaths[where] > 3 or task.attempts >= MAX_ATTEMPTS:
+        by_rows = proven and step > 0 and self.plan.phases[task.phase].per_shard
+        if by_rows and row >= 0 and where not in known.rows:
+            learnt = Quarantine(known.batches, {**known.rows, where: reason})
+        elif by_rows and (step, batch) not in known.batches:
+            learnt = Quarantine(known.batches | {(step, batch)}, known.rows)
+        elif stalled or task.deaths[where] > 3 or task.attempts >= MAX_ATTEMPTS:
             raise self._gives_up(task, where, reason)
-        return replace(task, quarantine=known)
+        else:
+            learnt = known
+        return replace(task, quarantine=learnt)
 
     def _gives_up(self, task: Task, where: tuple[int, int, int], reason: str) -> ResourceError:
         step, batch, _ = where
         steps = {0: self.plan.source} | {
             s.number: s.step for s in self.plan.phases[task.phase].steps
         }
-        files = [span.path for span in self.plan.shards[task.shard].spans]
+        shards = self.plan.shards if task.shard < 0 else [self.plan.shards[task.shard]]
+        files = [span.path for shard in shards for span in shard.spans]
         return ResourceError(
             f"step {step} {step_name(steps[step])} keeps losing its worker.",
             found=f"{reason}; {task.attempts} attempts, the last in batch {batch}",

@@ -129,7 +129,14 @@ class Plan:
 def compile_plan(recipe: Recipe, *, limit: int | None = None) -> Plan:
     """List the input files and return the plan; RecipeError where a pattern matches nothing."""
     source = recipe.rows_source
-    return Planner(recipe, _limited(source.plan(), limit)).plan()
+    shards = source.plan()
+    if not shards:
+        raise RecipeError(
+            f"the source {step_name(source)} found nothing to read.",
+            recipe=recipe.origin,
+            remedy="its plan() returns no shard: check its settings",
+        )
+    return Planner(recipe, _limited(shards, limit)).plan()
 
 
 def _limited(shards: Sequence[Shard], limit: int | None) -> tuple[Shard, ...]:

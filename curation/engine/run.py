@@ -15,7 +15,7 @@ from curation.engine.plan import Phase, Plan, step_facts
 from curation.engine.progress import Progress
 from curation.engine.record import rows_in_error, total, write_record
 from curation.engine.task import Done, Task, explaining, run_task
-from curation.errors import DataError, RunStopped
+from curation.errors import DataError, RecipeError, RunStopped
 from curation.recipe import Recipe
 from curation.store import PartReader, Store
 
@@ -43,6 +43,11 @@ def run_recipe(
     plan = recipe.plan(limit=limit)
     folder, shown = Store(store), progress or Progress()
     count = usable_cores() if workers is None else workers
+    if count < 0 or stall_s <= 0:
+        raise RecipeError(
+            "a run takes 0 workers or more, and a stall limit above 0.",
+            found=f"workers={workers}, stall_s={stall_s}",
+        )
     began = time.time()
     with explaining(folder), folder.lock():
         run = Run(folder, plan, shown)
@@ -133,6 +138,8 @@ class PhaseRun:
             self._run_shards(left)
         else:
             self.executor.run([Task(self.index, -1)], self._finished, self._moving)
+        if 0 < self.count.rows == self.count.errors and self.plan.recipe.max_error_frac < 1:
+            raise self._too_many()
         self._commit()
 
     def _title(self) -> str:

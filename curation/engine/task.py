@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from curation.engine.barrier import run_best, run_reduce
 from curation.engine.fused import FusedPass, MustComputeError
-from curation.engine.guard import Quarantine, Watch
-from curation.engine.plan import Phase, Plan
+from curation.engine.guard import STEP, Quarantine, Watch
+from curation.engine.plan import Plan
 from curation.engine.rewriting import Rewriting
 from curation.errors import CurationError
 from curation.stage import Counters, attempt
@@ -51,13 +51,15 @@ class Done:
 def run_task(store: Store, plan: Plan, task: Task, slots: Counters) -> Done:
     """Do a task in this process; CurationError for everything that is no row's fault."""
     phase = plan.phases[task.phase]
+    slots[STEP] = 0
     done, error = attempt(_run, store, plan, task, Watch(slots, task.quarantine))
     if isinstance(error, OSError):
         raise store.explain(error) from error
     if isinstance(error, CurationError | MustComputeError):
         raise error
     if error is not None:
-        raise _explain_fault(error, phase) from error
+        at = next((s.title for s in phase.steps if s.number == slots[STEP]), str(plan.source))
+        raise _explain_fault(error, at) from error
     assert isinstance(done, Done)
     return done
 
@@ -78,11 +80,10 @@ def _run(store: Store, plan: Plan, task: Task, watch: Watch) -> Done:
     return Done({group: {shard.key: fact} for group, fact in facts.items()}, work.tally.facts())
 
 
-def _explain_fault(error: BaseException, phase: Phase) -> CurationError:
+def _explain_fault(error: BaseException, at: str) -> CurationError:
     """A fault outside any row, in a reducer or in the engine itself, told with its place."""
-    steps = ", ".join(step.title for step in phase.steps) or "reading the source"
     return CurationError(
-        f"a task failed in {steps}.",
+        f"a task failed at {at}.",
         found=f"{type(error).__name__}: {error}",
         where="".join(traceback.format_tb(error.__traceback__)[-2:]).strip(),
         remedy="finished shards are kept: mend the stage and run again",

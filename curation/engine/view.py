@@ -18,7 +18,7 @@ import pyarrow as pa
 from curation.arrow import is_valid, to_column, values_of
 from curation.engine.plan import PAYLOAD, Space
 from curation.errors import IntegrityError
-from curation.stage import Shard, Source
+from curation.stage import ERROR, Shard, Source
 from curation.store import PartReader, Store
 
 #: Rows of a batch, ascending; None stands for all of them.
@@ -66,9 +66,14 @@ class ShardView:
         if self._again is None:
             assert self.source is not None
             self._again = PayloadAgain(self.source, self.shard)
-        root = self.reader(self.space.root).read(index, ["id", "file", "offset", "length"])
-        want = root.take(to_column(rows)).append_column("row", to_column(rows))
-        return self._again.read(index, want)
+        names = ["id", "file", "offset", "length"]
+        root = self.reader(self.space.root).read(index, [*names, ERROR])
+        sound = ~is_valid(root[ERROR])[rows]  # what could not be read has no payload to read again
+        found = rows[sound]
+        want = root.select(names).take(to_column(found)).append_column("row", to_column(found))
+        payload = self._again.read(index, want)
+        columns = [spread(array, np.flatnonzero(sound), len(rows)) for array in payload.columns]
+        return pa.RecordBatch.from_arrays(columns, schema=payload.schema)
 
     def kept(self, selection: str, index: int) -> Bool_N:
         """Return which rows of a batch a selection keeps; all of them for the selection ''."""

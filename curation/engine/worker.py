@@ -35,7 +35,8 @@ def _serve(connection: Connection) -> None:
     from curation.engine.task import run_task
     from curation.errors import CurationError
 
-    plan, store, watch_path, slot = cloudpickle.loads(connection.recv_bytes())
+    plan, store, watch_path = cloudpickle.loads(connection.recv_bytes())
+    slot = connection.recv()
     with open(watch_path, "r+b") as file:
         shared = memoryview(mmap.mmap(file.fileno(), 0)).cast("q")
     slots = shared[slot * SLOTS : (slot + 1) * SLOTS]

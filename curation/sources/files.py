@@ -23,8 +23,12 @@ import pyarrow.fs as pafs
 from curation.errors import RecipeError, nearest
 from curation.stage import Shard, Source, Span
 
-#: Input that one task reads; a compressed file counts as if it were so many times longer.
+#: Input that one task reads at most; a compressed file counts as if it were so many times longer.
 SHARD_BYTES = 32 << 20
+#: A small input is cut finer, so that every core has work and a stopped run has kept some: into
+#: about so many shards, none of less than LEAST_SHARD_BYTES.
+SHARDS = 16
+LEAST_SHARD_BYTES = 128 << 10
 COMPRESSED_FACTOR = 4
 SHARD_FILES = 2000
 
@@ -60,7 +64,7 @@ class FileSource(Source):
     def spans(self) -> list[Span]:
         """Return the files that the patterns name, sorted by name."""
         patterns = (self.paths,) if isinstance(self.paths, str) else self.paths
-        return expand(patterns, _with_compression(self.endings), type(self).__name__)
+        return expand(patterns, with_compression(self.endings), type(self).__name__)
 
     def plan(self) -> list[Shard]:
         return pack(self.spans())
@@ -251,7 +255,7 @@ def _nothing(pattern: str, found: _Found, endings: tuple[str, ...], reader: str)
         looked=f"in {found.folder}",
         present=shown or "nothing",
         nearest=nearest(base, found.names),
-        remedy=f"correct the pattern; a folder is searched for {', '.join(endings[:12])}",
+        remedy=f"correct the pattern; a folder is searched for {', '.join(endings[:7])}",
     )
 
 
@@ -319,7 +323,8 @@ def compression(name: str) -> str:
     return ending[1:] if ending in COMPRESSED else ""
 
 
-def _with_compression(endings: tuple[str, ...]) -> tuple[str, ...]:
+def with_compression(endings: tuple[str, ...]) -> tuple[str, ...]:
+    """Return endings, each alone and with those of compressed files."""
     return (*endings, *(e + c for c in COMPRESSED for e in endings))
 
 
@@ -330,15 +335,24 @@ def weight(span: Span) -> int:
     return size * (COMPRESSED_FACTOR if compression(span.name) else 1)
 
 
-def cut(span: Span) -> list[Span]:
-    """Cut a splittable file into byte ranges of about SHARD_BYTES; the last runs to the end."""
-    pieces = max(1, -(-span.size // SHARD_BYTES))
+def shard_bytes(total: int) -> int:
+    """Return how much input a shard should have, from all there is.
+
+    It is a power of two: a file that is added to the input seldom moves the cuts of the others.
+    """
+    share = 1 << max(0, (total // SHARDS).bit_length() - 1)
+    return min(max(share, LEAST_SHARD_BYTES), SHARD_BYTES)
+
+
+def cut(span: Span, size: int) -> list[Span]:
+    """Cut a splittable file into byte ranges of about ``size``; the last runs to the end."""
+    pieces = max(1, -(-span.size // size))
     edges = [span.size * i // pieces for i in range(pieces)]
     return [replace(span, start=a, stop=b) for a, b in zip(edges, [*edges[1:], -1], strict=True)]
 
 
 def pack(spans: Iterable[Span], weights: Sequence[int] | None = None) -> list[Shard]:
-    """Pack spans, in order, into shards of SHARD_BYTES and SHARD_FILES at most.
+    """Pack spans, in order, into shards of ``shard_bytes`` and SHARD_FILES at most.
 
     weights  bytes of each span; by size where not given
     """
@@ -346,8 +360,10 @@ def pack(spans: Iterable[Span], weights: Sequence[int] | None = None) -> list[Sh
     held: list[Span] = []
     total = 0
     items = list(spans)
-    for span, size in zip(items, weights or [weight(s) for s in items], strict=True):
-        if held and (total + size > SHARD_BYTES or len(held) >= SHARD_FILES):
+    sizes = weights or [weight(span) for span in items]
+    most = shard_bytes(sum(sizes))
+    for span, size in zip(items, sizes, strict=True):
+        if held and (total + size > most or len(held) >= SHARD_FILES):
             shards.append(Shard(spans=tuple(held), bytes=total))
             held, total = [], 0
         held.append(span)

@@ -88,7 +88,8 @@ class Records:
             while self._ensure(1):
                 record = self._next(place)
                 place = self._next_place()
-                if not record.place.inner and not place.inner:
+                alone = not record.place.inner and not place.inner
+                if alone and place.stored > record.place.stored:  # else the member is damaged
                     record.length = place.stored - record.place.stored
                 told = bool(record.problem and self._stream.problem)
                 if told:  # one hole, one row: the record that it cut short

@@ -11,12 +11,11 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from curation.columns import PLACE
 from curation.columns import columns as registered
 from curation.errors import IntegrityError, RecipeError, nearest
-from curation.sources.files import SHARD_BYTES, FileSource, compression, cut, pack
+from curation.sources.files import FileSource, compression, cut, pack, shard_bytes, weight
 from curation.sources.jsonlines import Leaf, Lines, parse, read_lines
 from curation.sources.rowgroups import Rows, as_text, descend, open_parquet, read_rows
 from curation.stage import ERROR, Shard, Span
@@ -182,7 +181,9 @@ class Jsonl(Table):
     endings: ClassVar[tuple[str, ...]] = (".jsonl", ".json", ".ndjson")
 
     def plan(self) -> list[Shard]:
-        pieces = [[s] if compression(s.name) else cut(s) for s in self.spans()]
+        spans = self.spans()
+        size = shard_bytes(sum(weight(span) for span in spans))
+        pieces = [[s] if compression(s.name) else cut(s, size) for s in spans]
         return pack(piece for file in pieces for piece in file)
 
     def read(self, shard: Shard) -> Iterator[pa.RecordBatch]:
@@ -225,18 +226,20 @@ class Parquet(Table):
     endings: ClassVar[tuple[str, ...]] = (".parquet", ".pq")
 
     def plan(self) -> list[Shard]:
-        spans: list[Span] = []
-        weights: list[int] = []
-        for span in self.spans():
-            try:
-                with open_parquet(span.path) as file:
-                    self._check_columns(span, file.schema_arrow)
-                    groups = _cut_groups(span, file.metadata)
-            except pa.ArrowInvalid:  # read() makes it an error row
-                groups = [(span, span.size)]
-            spans += [s for s, _ in groups]
-            weights += [w for _, w in groups]
-        return pack(spans, weights)
+        files = [(span, self._group_sizes(span)) for span in self.spans()]
+        most = shard_bytes(sum(sum(sizes) for _, sizes in files))
+        pieces = [piece for span, sizes in files for piece in _cut_groups(span, sizes, most)]
+        return pack([span for span, _ in pieces], [size for _, size in pieces])
+
+    def _group_sizes(self, span: Span) -> list[int]:
+        """Return the unpacked bytes of a file's row groups; of a broken file, its own size."""
+        try:
+            with open_parquet(span.path) as file:
+                self._check_columns(span, file.schema_arrow)
+                facts = file.metadata
+                return [facts.row_group(g).total_byte_size for g in range(facts.num_row_groups)]
+        except pa.ArrowInvalid:  # read() makes it an error row
+            return [span.size]
 
     def read(self, shard: Shard) -> Iterator[pa.RecordBatch]:
         return self._read(shard, self.leaves())
@@ -304,15 +307,14 @@ def _same(want: pa.RecordBatch, lines: Lines, row: np.ndarray) -> bool:
 # ---------------------------------------------------------------- Parquet
 
 
-def _cut_groups(span: Span, facts: pq.FileMetaData) -> list[tuple[Span, int]]:
-    """Cut a file after the row groups at which SHARD_BYTES are reached."""
-    sizes = [facts.row_group(g).total_byte_size for g in range(facts.num_row_groups)]
-    if sum(sizes) <= SHARD_BYTES or len(sizes) < 2:
+def _cut_groups(span: Span, sizes: list[int], most: int) -> list[tuple[Span, int]]:
+    """Cut a file after the row groups, of these bytes, at which ``most`` bytes are reached."""
+    if sum(sizes) <= most or len(sizes) < 2:
         return [(span, sum(sizes) or span.size)]
     pieces: list[tuple[Span, int]] = []
     start, held = 0, 0
     for group, size in enumerate(sizes):
-        if held and held + size > SHARD_BYTES:
+        if held and held + size > most:
             pieces.append((replace(span, start=start, stop=group), held))
             start, held = group, 0
         held += size

@@ -74,23 +74,28 @@ class Warc(FileSource):
             yield self._hole(span, Place(0), "this is an ARC file, not WARC: convert it first")
             return
         passed: Counter[str] = Counter()
+        starts: Counter[int] = Counter()  # what was found at the start of each member
         rows = 0
         for record in records:
             if record.problem:
-                yield self._hole(span, record.place, record.problem)
+                # a member may hold sound records and still be damaged: both have its place
+                known = starts[record.place.stored] if not record.place.inner else 0
+                which = f":hole-{known}" if known else ""
+                yield self._hole(span, record.place, record.problem, which)
             elif record.kind in DOCUMENTS:
                 yield self._row(span, record)
             else:
                 passed[record.kind] += 1
                 continue
             rows += 1
+            starts[record.place.stored] += not record.place.inner
         if not rows:
             seen = ", ".join(f"{n} {kind}" for kind, n in sorted(passed.items()))
             yield self._hole(span, Place(0), f"no response, resource or conversion among {seen}")
 
-    def _hole(self, span: Span, place: Place, problem: str) -> dict[str, Any]:
+    def _hole(self, span: Span, place: Place, problem: str, which: str = "") -> dict[str, Any]:
         return {
-            "id": f"{span.name}#{place}",
+            "id": f"{span.name}#{place}{which}",
             "source": self.source_of(span),
             "file": span.name,
             "offset": place.stored,

@@ -156,7 +156,7 @@ def test_a_large_file_is_cut_between_row_groups(
     """One large file would be read by one worker only."""
     texts = [f"row {n} {n * 7919 % 65521}" for n in range(1000)]
     path = write(tmp_path, text=texts, row_group_size=100)
-    monkeypatch.setattr("curation.sources.tables.SHARD_BYTES", 3000)
+    monkeypatch.setattr("curation.sources.files.SHARD_BYTES", 3000)
     monkeypatch.setattr("curation.sources.files.SHARD_BYTES", 3000)
     source = Parquet(path)
     assert len(source.plan()) > 3
