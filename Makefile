@@ -18,7 +18,7 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 bench: $(VENV)/.dev
-	for script in benchmarks/*_*.py; do \
+	for script in benchmarks/[a-z]*_*.py; do \
 		$(BIN)/python -m benchmarks.$$(basename $$script .py) || exit 1; echo; done
 
 $(VENV)/.core: pyproject.toml

@@ -28,13 +28,13 @@ class PlainProgress(Progress):
 
     def __init__(self, stream: TextIO | None = None, every_s: float = 10.0) -> None:
         self._stream, self._every_s = stream or sys.stderr, every_s
-        self._title, self._shards, self._total = "", 0, 0
+        self._total = 0
         self._began = self._told = 0.0
         self._last = ""
 
     def begin(self, title: str, shards: int, finished: int, total_bytes: int) -> None:
         self._end_phase()
-        self._title, self._shards, self._total = title, shards, total_bytes
+        self._total = total_bytes
         self._began = self._told = time.monotonic()
         kept = f", {finished} of them finished before" if finished else ""
         self.say(f"{title}: {shards} shard{'s' * (shards != 1)}{kept}")
