@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from curation.columns import CARRIED, COLUMNS, PLACE
 from curation.errors import RecipeError, nearest
-from curation.stage import ERROR, Annotator, Reducer, Rewriter, Source, Stage
+from curation.stage import ERROR, Rewriter, Source, Stage
 
 if TYPE_CHECKING:
     from curation.build import Build
@@ -453,18 +453,3 @@ def _caller() -> str:
     shown = os.path.relpath(path) if os.path.isfile(path) else path
     shown = path if shown.startswith("..") else shown
     return shown if function == "<module>" else f"{shown}:{function}"
-
-
-__all__ = [
-    "Annotator",
-    "Keep",
-    "KeepBest",
-    "Recipe",
-    "Reducer",
-    "Rewriter",
-    "Sample",
-    "col",
-    "keep",
-    "keep_best",
-    "sample",
-]

@@ -199,8 +199,10 @@ class Rows(Protocol):
 
     #: A folder for spilled data, emptied afterwards.
     scratch: Path
-    #: How many rows survive, over all shards.
-    count: int
+
+    @property
+    def count(self) -> int:
+        """How many rows survive, over all shards."""
 
     def batches(self, *names: str) -> Iterator[pa.RecordBatch]:
         """Yield the named columns of all rows in source order."""

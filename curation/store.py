@@ -24,7 +24,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -62,7 +62,7 @@ class Store:
         """Return a group's manifest, or None where no run has finished it."""
         return read_json(self.path / group / MANIFEST)
 
-    def holds(self, group: str, shards: Iterable[str]) -> bool:
+    def holds(self, group: str, shards: Sequence[str]) -> bool:
         """Tell whether a group's manifest lists these shards; their files are as long as it says.
 
         Raises IntegrityError for a part that is gone or has another length.
@@ -74,7 +74,7 @@ class Store:
         listed = [shard for shard in shards if shard in parts]
         for shard in listed:
             check_part(self.part(group, shard), parts[shard])
-        return len(listed) == len(list(shards))
+        return len(listed) == len(shards)
 
     def newest_part(self, group: str, shard: str) -> Path | None:
         """Return the part that holds most rows, listed in the manifest or not yet; None if none."""
@@ -159,8 +159,17 @@ class Store:
                 remedy="give a folder that can be written: --store PATH",
             ) from None
 
-    def explain(self, error: OSError) -> ResourceError:
-        """Return what an OSError during a run means for a user."""
+    @contextmanager
+    def explaining(self) -> Iterator[None]:
+        """Turn the errors of files and disks into ResourceError, in the parent and in workers."""
+        try:
+            yield
+        except BrokenPipeError:  # whoever read our output has gone
+            raise
+        except OSError as error:
+            raise self._explained(error) from error
+
+    def _explained(self, error: OSError) -> ResourceError:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return ResourceError(
                 f"no space is left for the store {self.path}.",

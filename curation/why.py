@@ -158,7 +158,7 @@ class Explanation:
             step["step"]: step["group"] for step in self.build.facts["steps"] if step["group"]
         }
         group = groups.get(went_at) if went_at is not None else None
-        if group == self.outcome.selection or self._is_rewriter(group):
+        if self._is_rewriter(group):
             group = self.outcome.selection
         if not group or ERROR not in self._names(group):
             return because

@@ -94,15 +94,13 @@ def write_corpus(
     known = read_json(_manifest(folder))
     if known is not None and _is_whole(folder, known, facts):
         return _written(folder, known)
-    try:
+    with build.store.explaining():
         _make_room(folder)
         write_json(_manifest(folder), {**facts, "complete": False})  # from here on it is ours
         files = _write_files(build, writer, names, progress or Progress())
         rows, size = sum(f["rows"] for f in files), sum(f["text_bytes"] for f in files)
         whole = {**facts, "complete": True, "rows": rows, "text_bytes": size, "files": files}
         write_json(_manifest(folder), whole)
-    except OSError as error:
-        raise build.store.explain(error) from error
     return _written(folder, whole)
 
 
@@ -174,8 +172,9 @@ def _write_files(
         if sink is None:
             sink, rows, size = _open(path.with_name(path.name + ".tmp"), batch.schema), 0, 0
         sink.write(batch)
-        rows, size = rows + batch.num_rows, size + _text_bytes(batch)
-        done_rows, done_bytes = done_rows + batch.num_rows, done_bytes + _text_bytes(batch)
+        text_bytes = _text_bytes(batch)
+        rows, size = rows + batch.num_rows, size + text_bytes
+        done_rows, done_bytes = done_rows + batch.num_rows, done_bytes + text_bytes
         progress.advance(done_rows, done_bytes, 0, min(done_bytes, total))
         if full:
             files.append(_finish(sink, path, rows, size))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,11 @@ class SurvivingRows:
         self.store, self.plan, self.phase, self.watch = store, plan, phase, watch
         self.scratch = scratch
         self.step: PlannedStep = phase.steps[0]
-        self.count = sum(len(state.rows) for _, states in self.shards() for state in states)
+
+    @cached_property
+    def count(self) -> int:
+        """How many rows there are: a pass over the selection, for those who ask."""
+        return sum(len(state.rows) for _, states in self.shards() for state in states)
 
     def shards(self) -> Iterator[tuple[str, Iterator[BatchState]]]:
         """Yield each shard's key and the states of its batches."""
@@ -41,12 +46,10 @@ class SurvivingRows:
             view.close()
 
     def _states(self, view: ShardView) -> Iterator[BatchState]:
-        before = self.phase.before
         for index, count in enumerate(view.sizes):
             self.watch.at(self.step.number, index)
-            selected = view.reader(before).read(index, SELECTION.names) if before else None
             columns = BatchColumns(view, index, count)
-            state = BatchState(columns, selected, self.phase.space.root, self.phase.weights)
+            state = BatchState.before(self.phase, columns)
             columns.payload_rows = state.chosen(state.rows)
             yield state
 

@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.arrow import is_valid, to_column, to_strings, values_of
-from curation.engine.plan import SELECTION
-from curation.engine.view import BatchColumns, Bool_N, Positions, as_mask
+from curation.arrow import Bool_N, is_valid, to_column, to_strings, values_of
+from curation.engine.plan import SELECTION, Phase
+from curation.engine.view import BatchColumns, Positions, as_mask
 
 
 @dataclass
@@ -65,6 +65,14 @@ class BatchState:
         self.weigh(columns.get(weights, "bytes", None))
         self._gone: list[tuple[Positions, int, str]] = []
         self._wanted: Bool_N | None = None
+
+    @classmethod
+    def before(cls, phase: Phase, columns: BatchColumns) -> BatchState:
+        """Return the state in which a batch comes to a phase."""
+        selected = None
+        if phase.before:
+            selected = columns.view.reader(phase.before).read(columns.index, SELECTION.names)
+        return cls(columns, selected, phase.space.root, phase.weights)
 
     def weigh(self, sizes: pa.Array) -> None:
         """Take the rows' bytes from a column; where it is null they stay as they are."""

@@ -15,8 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.arrow import bytes_and_offsets, is_valid, to_column, values_of
-from curation.engine.view import Bool_N
+from curation.arrow import Bool_N, bytes_and_offsets, is_valid, to_column, values_of
 from curation.recipe import UNITS, KeepBest, Sample
 
 U64 = npt.NDArray[np.uint64]

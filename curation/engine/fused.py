@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.arrow import is_valid, to_column, values_of
+from curation.arrow import Bool_N, is_valid, to_column, values_of
 from curation.columns import COLUMNS
 from curation.engine.batch import BatchState, StepCount, Tally
 from curation.engine.best import sampled
@@ -23,7 +23,6 @@ from curation.engine.guard import Call, Watch, run_guarded
 from curation.engine.plan import PAYLOAD, SELECTION, Phase, Plan, PlannedStep
 from curation.engine.view import (
     BatchColumns,
-    Bool_N,
     Positions,
     ShardView,
     as_mask,
@@ -192,10 +191,8 @@ class FusedPass:
             watch.at(0, index + 1)
 
     def _one_batch(self, columns: BatchColumns, watch: Watch) -> pa.RecordBatch:
-        before = self.phase.before
-        selected = self.view.reader(before).read(columns.index, SELECTION.names) if before else None
-        state = BatchState(columns, selected, self.phase.space.root, self.phase.weights)
-        if not before:
+        state = BatchState.before(self.phase, columns)
+        if not self.phase.before:
             self._drop_source_errors(state)
         state.count(self.tally.before)
         if self.root is None:

@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curation.arrow import is_valid
 from curation.engine.batch import StepCount
 from curation.engine.plan import Phase, Plan, describe, step_facts
-from curation.engine.view import ShardView, as_mask
+from curation.engine.view import ShardView
 from curation.recipe import step_name
 from curation.stage import ERROR, Shard
 from curation.store import PartReader, Store, write_json
@@ -67,7 +68,6 @@ def write_record(store: Store, plan: Plan) -> None:
                 }
                 for outcome in plan.outcomes
             ],
-            "groups": sorted({g for phase in plan.phases for g in phase.groups}),
         },
     )
 
@@ -173,7 +173,7 @@ def _batch_errors(
         errors = view.column(group, index, ERROR)
         if errors.null_count == len(errors):
             continue
-        rows = np.flatnonzero(as_mask(errors.is_valid()) & (went_at >= number))
+        rows = np.flatnonzero(is_valid(errors) & (went_at >= number))
         where = pa.array(rows)
         ids = view.column(phase.space.root, index, "id").take(where)
         columns = [ids, pa.array([number] * len(rows), pa.uint16())]

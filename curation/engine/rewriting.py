@@ -7,12 +7,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation.arrow import is_valid
 from curation.columns import CARRIED, COLUMNS
 from curation.engine.batch import BatchState, StepCount, Tally
 from curation.engine.fused import ERROR_REASON
 from curation.engine.guard import Call, Watch, run_guarded
-from curation.engine.plan import EMPTY_REASON, PARENT_SELECTION, SELECTION, Phase, Plan, PlannedStep
-from curation.engine.view import BatchColumns, ShardView, as_mask, spread
+from curation.engine.plan import EMPTY_REASON, PARENT_SELECTION, Phase, Plan, PlannedStep
+from curation.engine.view import BatchColumns, ShardView, spread
 from curation.recipe import step_name
 from curation.stage import ERROR, PARENT, Rewriter, Shard
 from curation.store import PartWriter, Store, part_facts
@@ -60,9 +61,7 @@ class Rewriting:
         return {group: part_facts(path) for group, path in written.items()}
 
     def _state(self, columns: BatchColumns) -> BatchState:
-        before = self.phase.before
-        selected = self.view.reader(before).read(columns.index, SELECTION.names) if before else None
-        state = BatchState(columns, selected, self.phase.space.root, self.phase.weights)
+        state = BatchState.before(self.phase, columns)
         columns.payload_rows = state.chosen(state.rows)
         return state
 
@@ -80,7 +79,7 @@ class Rewriting:
         parent = made[PARENT].to_numpy()
         number, count = self.step.number, self.tally.steps[self.step.number]
         ok = np.ones(columns.rows, dtype=np.bool_)
-        ok[places[as_mask(errors.is_valid())]] = False
+        ok[places[is_valid(errors)]] = False
         count.errors += state.keep(ok, number, ERROR_REASON.format(step_name(self.stage)))
         has_rows = np.zeros(columns.rows, dtype=np.bool_)
         has_rows[places[parent]] = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from array import array
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from curation.engine.local import LocalExecutor
 from curation.engine.plan import Phase, Plan, step_facts
 from curation.engine.progress import Progress
 from curation.engine.record import rows_in_error, total, write_record
-from curation.engine.task import Done, Task, explaining, run_task
+from curation.engine.task import Done, Task, run_task
 from curation.errors import DataError, RecipeError, RunStopped
 from curation.recipe import Recipe
 from curation.store import PartReader, Store
@@ -49,7 +50,7 @@ def run_recipe(
             found=f"workers={workers}, stall_s={stall_s}",
         )
     began = time.time()
-    with explaining(folder), folder.lock():
+    with folder.explaining(), folder.lock():
         run = Run(folder, plan, shown)
         try:
             if not run.is_finished():
@@ -58,8 +59,6 @@ def run_recipe(
                 write_record(folder, plan)
         except KeyboardInterrupt:
             raise run.stopped() from None
-        except OSError as error:
-            raise folder.explain(error) from error
         finally:
             shown.close()
         folder.log(
@@ -169,12 +168,8 @@ class PhaseRun:
         for shard in left:
             task = Task(self.index, shard, compute=False)
             try:
-                self._finished(
-                    task,
-                    run_task(
-                        self.store, self.plan, task, memoryview(bytearray(8 * SLOTS)).cast("q")
-                    ),
-                )
+                slots = array("q", [0] * SLOTS)
+                self._finished(task, run_task(self.store, self.plan, task, slots))
             except MustComputeError:
                 need_work.append(shard)
         return need_work

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from curation.engine.barrier import run_best, run_reduce
+from curation.engine.barrier import Facts, run_best, run_reduce
 from curation.engine.fused import FusedPass, MustComputeError
 from curation.engine.guard import STEP, Quarantine, Watch
 from curation.engine.plan import Plan
@@ -15,9 +13,6 @@ from curation.engine.rewriting import Rewriting
 from curation.errors import CurationError
 from curation.stage import Counters, attempt
 from curation.store import Store
-
-#: group → shard key → the manifest's facts of the part written
-Facts = dict[str, dict[str, dict[str, object]]]
 
 
 @dataclass
@@ -53,10 +48,9 @@ def run_task(store: Store, plan: Plan, task: Task, slots: Counters) -> Done:
     phase = plan.phases[task.phase]
     slots[STEP] = 0
     done, error = attempt(_run, store, plan, task, Watch(slots, task.quarantine))
-    if isinstance(error, OSError):
-        raise store.explain(error) from error
-    if isinstance(error, CurationError | MustComputeError):
-        raise error
+    if isinstance(error, OSError | CurationError | MustComputeError):
+        with store.explaining():
+            raise error
     if error is not None:
         at = next((s.title for s in phase.steps if s.number == slots[STEP]), str(plan.source))
         raise _explain_fault(error, at) from error
@@ -88,14 +82,3 @@ def _explain_fault(error: BaseException, at: str) -> CurationError:
         where="".join(traceback.format_tb(error.__traceback__)[-2:]).strip(),
         remedy="finished shards are kept: mend the stage and run again",
     )
-
-
-@contextmanager
-def explaining(store: Store) -> Iterator[None]:
-    """Turn the errors of files and disks into ResourceError, in the parent as in the workers."""
-    try:
-        yield
-    except BrokenPipeError:  # whoever read our output has gone
-        raise
-    except OSError as error:
-        raise store.explain(error) from error

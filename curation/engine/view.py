@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from curation.arrow import is_valid, to_column, values_of
+from curation.arrow import Bool_N, is_valid, to_column, values_of
 from curation.engine.plan import PAYLOAD, Space
 from curation.errors import IntegrityError
 from curation.stage import ERROR, Shard, Source
@@ -23,7 +23,6 @@ from curation.store import PartReader, Store
 
 #: Rows of a batch, ascending; None stands for all of them.
 Positions = npt.NDArray[np.int64]
-Bool_N = npt.NDArray[np.bool_]
 
 
 class ShardView:
