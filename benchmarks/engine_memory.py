@@ -84,7 +84,7 @@ def main() -> None:
     """Measure and print."""
     options = arguments(__doc__ or "")
     small, large = (30, 200) if options.quick else (100, 1000)
-    report = Report(f"Peak memory, {small} MB and {large} MB of text")
+    report = Report(f"Peak memory, {small} MB and {large} MB of text", issue=2)
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         patterns = []

@@ -49,7 +49,7 @@ def main() -> None:
     """Measure and print."""
     options = arguments(__doc__ or "")
     megabytes = 100 if options.quick else 1000
-    report = Report(f"Running again, {megabytes} MB of text")
+    report = Report(f"Running again, {megabytes} MB of text", issue=2)
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         write_corpus(root / "in", megabytes, files=8)

@@ -86,7 +86,7 @@ def main() -> None:
     """Measure and print."""
     options = arguments(__doc__ or "")
     megabytes, rounds = (100, 3) if options.quick else (1000, 3)
-    report = Report(f"Engine throughput, {megabytes} MB of text")
+    report = Report(f"Engine throughput, {megabytes} MB of text", issue=2)
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         paths = write_corpus(root / "in", megabytes, files=8)

@@ -86,6 +86,7 @@ class Report:
     """A table of figures, each with the figure that an issue asks for."""
 
     title: str
+    issue: int
     rows: list[tuple[str, str, str, bool]] = field(default_factory=list)
 
     def add(self, what: str, found: str, wanted: str, reached: bool) -> None:
@@ -97,9 +98,10 @@ class Report:
         cores, machine = os.cpu_count(), platform.machine()
         print(f"### {self.title}\n")
         print(f"{cores} cores, {machine}, Python {platform.python_version()}\n")
-        print("| what | measured | asked for (issue 2) | |\n|---|---|---|---|")
+        print(f"| what | measured | asked for (issue {self.issue}) | |\n|---|---|---|---|")
         for what, found, wanted, reached in self.rows:
-            print(f"| {what} | {found} | {wanted} | {'reached' if reached else 'FELL SHORT'} |")
+            verdict = ("reached" if reached else "FELL SHORT") if wanted else ""
+            print(f"| {what} | {found} | {wanted} | {verdict} |")
         short = [what for what, _, _, reached in self.rows if not reached]
         if check:
             print(f"\nfell short: {'; '.join(short)}" if short else "\nall figures reached")

@@ -11,19 +11,49 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from curation.annotate.blocked import BlockedWords as BlockedWords
+    from curation.annotate.c4 import C4Lines as C4Lines
+    from curation.annotate.c4 import C4Quality as C4Quality
+    from curation.annotate.corrections import LineCorrections as LineCorrections
+    from curation.annotate.language import Language as Language
+    from curation.annotate.language import MixedLanguage as MixedLanguage
+    from curation.annotate.license import LicenseId as LicenseId
+    from curation.annotate.optout import OptOut as OptOut
+    from curation.annotate.pii import Pii as Pii
+    from curation.annotate.quality import DsirQuality as DsirQuality
+    from curation.annotate.quality import FineWebQuality as FineWebQuality
+    from curation.annotate.quality import GopherQuality as GopherQuality
+    from curation.annotate.repetition import GopherRepetition as GopherRepetition
+    from curation.annotate.shape import TextShape as TextShape
     from curation.annotate.size import TextSize as TextSize
+    from curation.annotate.url import UrlRules as UrlRules
     from curation.build import Build as Build
     from curation.dedup.exact import ExactDuplicates as ExactDuplicates
     from curation.dedup.exact import TextHash as TextHash
+    from curation.dedup.shingle import ShingleHash as ShingleHash
     from curation.extract.html import ExtractHtml as ExtractHtml
     from curation.extract.normalize import Normalize as Normalize
     from curation.extract.pdf import ExtractPdf as ExtractPdf
+    from curation.presets import Thresholds as Thresholds
+    from curation.presets import c4_rules as c4_rules
+    from curation.presets import dsir_rules as dsir_rules
+    from curation.presets import fineweb_rules as fineweb_rules
+    from curation.presets import gopher_quality_rules as gopher_quality_rules
+    from curation.presets import gopher_repetition_rules as gopher_repetition_rules
+    from curation.presets import gopher_rules as gopher_rules
+    from curation.presets import language_rules as language_rules
+    from curation.presets import license_rules as license_rules
+    from curation.presets import page_rules as page_rules
+    from curation.presets import refinedweb_rules as refinedweb_rules
+    from curation.presets import thresholds as thresholds
     from curation.recipe import Recipe as Recipe
     from curation.recipe import col as col
     from curation.recipe import keep as keep
     from curation.recipe import keep_best as keep_best
     from curation.recipe import sample as sample
     from curation.rewrite.chunk import Chunk as Chunk
+    from curation.rewrite.redact import RedactPii as RedactPii
+    from curation.sources.pages import pages as pages
     from curation.sources.pdf import Pdf as Pdf
     from curation.sources.tables import Jsonl as Jsonl
     from curation.sources.tables import Parquet as Parquet
@@ -42,12 +72,30 @@ if TYPE_CHECKING:
 _HOME = {
     "Build": "build",
     **dict.fromkeys(("Recipe", "col", "keep", "keep_best", "sample"), "recipe"),
+    **dict.fromkeys(
+        (
+            "Thresholds",
+            "c4_rules",
+            "dsir_rules",
+            "fineweb_rules",
+            "gopher_quality_rules",
+            "gopher_repetition_rules",
+            "gopher_rules",
+            "language_rules",
+            "license_rules",
+            "page_rules",
+            "refinedweb_rules",
+            "thresholds",
+        ),
+        "presets",
+    ),
     **dict.fromkeys(("Source", "Annotator", "Reducer", "Rewriter"), "stage"),
     **dict.fromkeys(("annotator", "row_annotator"), "stage"),
     **dict.fromkeys(("JsonlFiles", "ParquetFiles"), "writers"),
     "Jsonl": "sources.tables",
     "Parquet": "sources.tables",
     "Pdf": "sources.pdf",
+    "pages": "sources.pages",
     "TextFiles": "sources.text",
     "Union": "sources.union",
     "Warc": "sources.warc",
@@ -55,9 +103,22 @@ _HOME = {
     "ExtractPdf": "extract.pdf",
     "Normalize": "extract.normalize",
     "TextSize": "annotate.size",
+    **dict.fromkeys(("Language", "MixedLanguage"), "annotate.language"),
+    "TextShape": "annotate.shape",
+    **dict.fromkeys(("C4Lines", "C4Quality"), "annotate.c4"),
+    "LineCorrections": "annotate.corrections",
+    **dict.fromkeys(("DsirQuality", "FineWebQuality", "GopherQuality"), "annotate.quality"),
+    "GopherRepetition": "annotate.repetition",
+    "UrlRules": "annotate.url",
+    "LicenseId": "annotate.license",
+    "OptOut": "annotate.optout",
+    "BlockedWords": "annotate.blocked",
     "TextHash": "dedup.exact",
     "ExactDuplicates": "dedup.exact",
+    "ShingleHash": "dedup.shingle",
     "Chunk": "rewrite.chunk",
+    "Pii": "annotate.pii",
+    "RedactPii": "rewrite.redact",
 }
 
 __all__ = sorted(_HOME)

@@ -35,9 +35,14 @@ def bytes_and_offsets(array: pa.Array) -> tuple[U8, I64]:
     return np.frombuffer(b"" if data is None else data, dtype=np.uint8), offset
 
 
-def from_bytes_and_offsets(data: U8, offset: I64, kind: pa.DataType) -> pa.Array:
-    """Return a large string or binary column over bytes and offsets, neither copied."""
-    buffers = [None, pa.py_buffer(offset), pa.py_buffer(data)]
+def from_bytes_and_offsets(
+    data: U8, offset: I64, kind: pa.DataType, valid: Bool_N | None = None
+) -> pa.Array:
+    """Return a large string or binary column over bytes and offsets, neither copied.
+
+    valid  where it is given and False, the column is null
+    """
+    buffers = [_mask(valid), pa.py_buffer(offset), pa.py_buffer(data)]
     return pa.Array.from_buffers(kind, len(offset) - 1, buffers)
 
 
@@ -61,13 +66,10 @@ def values_of(array: pa.Array) -> npt.NDArray[Any]:
 
 def to_column(values: npt.NDArray[Any], valid: Bool_N | None = None) -> pa.Array:
     """Return numbers or truth values as a column that is null wherever ``valid`` is False."""
-    mask = None
-    if valid is not None and not valid.all():
-        mask = pa.py_buffer(np.packbits(valid, bitorder="little"))
     truth = values.dtype == np.bool_
     data = np.packbits(values, bitorder="little") if truth else np.ascontiguousarray(values)
     kind = pa.from_numpy_dtype(values.dtype)
-    return pa.Array.from_buffers(kind, len(values), [mask, pa.py_buffer(data)])
+    return pa.Array.from_buffers(kind, len(values), [_mask(valid), pa.py_buffer(data)])
 
 
 def to_strings(texts: Sequence[str]) -> pa.Array:
@@ -76,6 +78,12 @@ def to_strings(texts: Sequence[str]) -> pa.Array:
     offset = np.concatenate([[0], np.cumsum([len(text) for text in data])]).astype(np.int64)
     joined = np.frombuffer(b"".join(data), dtype=np.uint8)
     return from_bytes_and_offsets(joined, offset, pa.large_string())
+
+
+def _mask(valid: Bool_N | None) -> pa.Buffer | None:
+    if valid is None or valid.all():
+        return None
+    return pa.py_buffer(np.packbits(valid, bitorder="little"))
 
 
 def _bits(buffer: pa.Buffer, array: pa.Array) -> Bool_N:

@@ -22,6 +22,7 @@ from curation.store import Store, read_json
 if TYPE_CHECKING:
     import pyarrow.dataset as pads
 
+    from curation.alarms import Alarm
     from curation.engine.progress import Progress
     from curation.why import Why
     from curation.writers import JsonlFiles, ParquetFiles, Written
@@ -191,6 +192,15 @@ class Build:
                 reason = ERROR_REASON.format(name)
                 reasons[reason] = reasons.get(reason, 0) + rows
         return reasons
+
+    def alarms(self) -> list[Alarm]:
+        """Return what is worth a second look: rules that decide nothing, scores all the same.
+
+        Empty for a build made before alarms were recorded; see ``curation.alarms``.
+        """
+        from curation.alarms import Alarm
+
+        return [Alarm(**facts) for facts in self.facts.get("alarms", ())]
 
     # ---- inside
 

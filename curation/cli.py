@@ -33,6 +33,8 @@ app = typer.Typer(
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 #: Exit status of a run that Ctrl-C stopped, as shells have it.
 INTERRUPTED = 130
+#: More warnings than this are counted and not shown.
+SHOWN_ALARMS = 10
 
 RecipeName = Annotated[
     str, typer.Argument(metavar="RECIPE", help="FILE.py, FILE.py:FUNCTION or MODULE:FUNCTION.")
@@ -322,6 +324,17 @@ def _print_funnel(build: Build) -> None:
         f"{ledger.errors:,} in error: the ledger {balance}"
     )
     console.print(f"build {build.fingerprint} of {build.facts['recipe']} in {build.store.path}")
+    _print_alarms(build)
+
+
+def _print_alarms(build: Build) -> None:
+    from curation.alarms import summarize
+
+    lines = summarize(build.alarms())
+    for line in lines[:SHOWN_ALARMS]:
+        _say(line)
+    if len(lines) > SHOWN_ALARMS:
+        _say(f"… and {len(lines) - SHOWN_ALARMS} more warnings: Build.open(…).alarms() lists all")
 
 
 def _check_store(store: Store) -> None:
@@ -344,17 +357,19 @@ def _check_store(store: Store) -> None:
 
 
 def _check_recipe(recipe: Recipe) -> None:
+    from curation.engine.compiling import CompileNotice
     from curation.recipe import step_name
     from curation.stage import Annotator, Reducer, Rewriter
     from curation.testing import ContractError, check_stage
 
     recipe.plan()
-    wrong = 0
+    wrong, notice = 0, CompileNotice()
     for number, step in enumerate(recipe.steps, start=1):
         verdict = "columns and types fit"
         if isinstance(step, Annotator | Reducer | Rewriter):
             try:
-                check_stage(step)
+                with notice:
+                    check_stage(step)
                 verdict += ", contract kept"
             except ContractError as error:
                 wrong += 1

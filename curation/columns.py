@@ -10,6 +10,10 @@ import pyarrow as pa
 
 _TEXT = pa.large_string()
 _BYTES = pa.large_binary()
+_SHARE = pa.float32()
+
+#: A piece of a text and what it is; start and stop are byte positions in its UTF-8.
+SPAN = pa.struct([("kind", _TEXT), ("start", pa.uint64()), ("stop", pa.uint64())])
 
 COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     # where a row comes from (every source)
@@ -39,7 +43,81 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "text_chars": (pa.uint64(), "code points of the text"),
     "word_count": (pa.uint32(), "runs of characters between Unicode white space"),
     "text_hash": (pa.binary(16), "128-bit hash of the text, case and white space folded"),
+    # words and lines: what the published filters judge
+    "split_word_count": (pa.uint32(), "words as the stage's splitter cuts them, punctuation too"),
+    "nonsymbol_word_count": (pa.uint32(), "words that are not made of punctuation alone"),
+    "mean_word_chars": (_SHARE, "mean code points of the words that are not punctuation alone"),
+    "hash_word_ratio": (_SHARE, "'#' characters per word"),
+    "ellipsis_word_ratio": (_SHARE, "ellipses ('...' or U+2026) per word"),
+    "bullet_line_frac": (_SHARE, "share of lines that begin with a bullet or a dash"),
+    "ellipsis_line_frac": (_SHARE, "share of lines that end in an ellipsis"),
+    "alpha_word_frac": (_SHARE, "share of words with at least one letter"),
+    "stop_word_count": (pa.uint32(), "different stop words that occur"),
+    "terminal_line_frac": (_SHARE, "share of lines, blank ones aside, that end a sentence"),
+    "short_line_frac": (_SHARE, "share of lines, blank ones aside, that are short"),
+    "fineweb_dup_char_frac": (
+        _SHARE,
+        "share of characters in repeated lines, line ends aside",
+    ),
+    "newline_word_ratio": (_SHARE, "line feeds per word"),
+    "c4_sentence_count": (pa.uint32(), "sentences in the lines that C4 keeps"),
+    "c4_kept_line_count": (pa.uint32(), "lines that C4 keeps"),
+    "c4_long_word_line_count": (pa.uint32(), "lines that C4 removes for a word of great length"),
+    "c4_unterminated_line_count": (pa.uint32(), "lines that C4 removes for ending no sentence"),
+    "c4_short_line_count": (pa.uint32(), "lines that C4 removes for too few words"),
+    "c4_javascript_line_count": (pa.uint32(), "lines that C4 removes for naming JavaScript"),
+    "c4_policy_line_count": (pa.uint32(), "lines that C4 removes for a phrase about cookies"),
+    "c4_lorem_line_count": (pa.uint32(), "lines with 'lorem ipsum', for which C4 drops a page"),
+    "c4_curly_line_count": (pa.uint32(), "lines with a curly bracket, for which C4 drops a page"),
+    # repetition (Gopher)
+    "dup_line_frac": (_SHARE, "share of lines that repeat an earlier one"),
+    "dup_line_char_frac": (_SHARE, "share of the characters in lines that repeat an earlier one"),
+    "dup_para_frac": (_SHARE, "share of paragraphs that repeat an earlier one"),
+    "dup_para_char_frac": (_SHARE, "share of the characters in repeated paragraphs"),
+    **{
+        f"top_{n}gram_char_frac": (_SHARE, f"share of the characters in the commonest {n}-gram")
+        for n in range(2, 5)
+    },
+    **{
+        f"dup_{n}gram_char_frac": (_SHARE, f"share of the characters in repeated {n}-grams")
+        for n in range(5, 11)
+    },
+    # characters
+    "alpha_char_frac": (_SHARE, "share of code points that are letters"),
+    "upper_char_frac": (_SHARE, "share of code points that are capital letters"),
+    "digit_char_frac": (_SHARE, "share of code points that are decimal digits"),
+    "symbol_char_frac": (_SHARE, "share of code points that are punctuation or symbols"),
+    "space_char_frac": (_SHARE, "share of code points that are white space"),
+    "line_count": (pa.uint32(), "lines, blank ones included"),
+    "longest_line_chars": (pa.uint64(), "code points of the longest line"),
+    "longest_word_chars": (pa.uint64(), "code points of the longest run without white space"),
+    "curly_bracket_count": (pa.uint32(), "'{' and '}' characters"),
+    "lorem_ipsum_count": (pa.uint32(), "times that 'lorem ipsum' occurs, in any case"),
+    "blocked_word_count": (pa.uint32(), "times that a word of the user's list occurs"),
+    # corrections and other published rules
+    "removed_line_count": (pa.uint32(), "lines that the corrections took out"),
+    "removed_word_frac": (_SHARE, "share of the words that the corrections took out"),
+    "dsir_word_count": (pa.uint32(), "words of the lower-cased text, punctuation too"),
+    "top_word_frac": (_SHARE, "share of the words that are the commonest word"),
+    "informative_word_frac": (_SHARE, "share of words that are no stop word and no punctuation"),
+    "nondigit_word_frac": (_SHARE, "share of words that are not a single digit"),
+    # language
+    "language": (_TEXT, "code of the commonest language, as the model names it"),
+    "language_prob": (_SHARE, "probability that the model gives to the language"),
+    "script": (_TEXT, "ISO 15924 code of the script that most letters belong to"),
+    "mixed_language_frac": (_SHARE, "share of the characters in lines of another language"),
+    # addresses, licences, wishes of owners
+    "url_host": (_TEXT, "host of the url, lower-cased"),
+    "url_domain": (_TEXT, "registered domain of the url: one label under a public suffix"),
+    "url_rule": (_TEXT, "which rule the url breaks; null where it breaks none"),
+    "url_match": (_TEXT, "what the rule found in the url"),
+    "license_id": (_TEXT, "SPDX identifier of the licence; null where it is not recognised"),
+    "opt_out": (_TEXT, "why the owner's wish excludes the row; null where none does"),
+    # personal data
+    "pii_spans": (pa.large_list(SPAN), "what was found and where, in the order of the text"),
+    "pii_count": (pa.uint32(), "personal data found"),
     # deduplication
+    "shingle_hash": (pa.uint64(), "smallest hash of the text's runs of words"),
     "duplicate_of": (_TEXT, "id of the row that this one repeats; null for the one that stays"),
     "group_size": (pa.uint64(), "rows of the group, the one that stays included"),
     # lineage

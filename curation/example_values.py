@@ -65,6 +65,11 @@ def adversarial_values(kind: pa.DataType) -> list[Any]:
     if kinds.is_list(kind) or kinds.is_large_list(kind):
         inner = adversarial_values(kind.value_type)
         return [[], inner[:1], inner[1:5], inner[:3] * 20, [None], None]
+    if kinds.is_struct(kind):
+        pools = {field.name: adversarial_values(field.type) for field in kind}
+        rows = range(max(map(len, pools.values()), default=0))
+        made = [{name: pool[row % len(pool)] for name, pool in pools.items()} for row in rows]
+        return [*made, None]
     raise RecipeError(
         f"no example values are known for columns of type {kind}.",
         remedy="check_stage(stage, examples=...) with a batch of your own",

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from curation.columns import CARRIED, COLUMNS, PLACE
 from curation.errors import RecipeError, nearest
-from curation.stage import ERROR, Rewriter, Source, Stage
+from curation.stage import ERROR, Annotator, Reducer, Rewriter, Source, Stage
 
 if TYPE_CHECKING:
     from curation.build import Build
@@ -427,21 +427,18 @@ def step_name(step: Step | Source) -> str:
     return function.__name__ if function is not None else type(step).__name__
 
 
-#: The built-in stage to add where its column is missing.
-_WRITERS = {
-    "text": "ExtractHtml() or ExtractPdf()",
-    "word_count": "TextSize()",
-    "text_bytes": "TextSize()",
-    "text_chars": "TextSize()",
-    "text_hash": "TextHash()",
-    "duplicate_of": "ExactDuplicates()",
-    "group_size": "ExactDuplicates()",
-}
-
-
 def _who_writes(name: str, index: int) -> str:
-    stage = _WRITERS.get(name)
-    return f"add {stage} before step {index} (it writes '{name}')" if stage else ""
+    """Return the advice to add a stage of the package that writes a column; "" for none."""
+    import curation
+
+    if name == "text":
+        return f"add ExtractHtml() or ExtractPdf() before step {index} (it writes 'text')"
+    for known in sorted(curation.__all__):
+        stage = getattr(curation, known)
+        is_kind = isinstance(stage, type) and issubclass(stage, Annotator | Reducer)
+        if is_kind and isinstance(stage.writes, pa.Schema) and name in stage.writes.names:
+            return f"add {known}() before step {index} (it writes '{name}')"
+    return ""
 
 
 def _caller() -> str:

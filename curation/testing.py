@@ -116,14 +116,14 @@ def _docstring_states_columns(stage: Stage) -> None:
     stated = _stated_columns(inspect.getdoc(type(stage)) or "")
     ours = type(stage).__module__.startswith("curation.")
     declared = {"reads": _typed(stage.reads), "may_read": _typed(stage.may_read)}
-    declared["writes"] = [(f.name, str(f.type)) for f in stage.writes]
+    declared["writes"] = [(f.name, _type_name(f.type)) for f in stage.writes]
     if isinstance(stage, Source):
-        declared["payload"] = [(f.name, str(f.type)) for f in stage.payload]
+        declared["payload"] = [(f.name, _type_name(f.type)) for f in stage.payload]
     for section, wanted in declared.items():
         if section not in stated and not (ours and wanted):
             continue
         lines = stated.get(section, [])
-        found = [(name, kind) for name, kind in lines if kind]
+        found = [(name, _type_name(kind)) for name, kind in lines if kind]
         if lines and not found:  # prose, such as "what the members write"
             continue
         if not _states(found, wanted):
@@ -132,7 +132,13 @@ def _docstring_states_columns(stage: Stage) -> None:
 
 
 def _typed(names: Iterable[str]) -> list[tuple[str, str]]:
-    return [(name, str(COLUMNS[name][0]) if name in COLUMNS else "") for name in names]
+    return [(name, _type_name(COLUMNS[name][0]) if name in COLUMNS else "") for name in names]
+
+
+def _type_name(kind: pa.DataType | str) -> str:
+    """Return a type's name; Arrow prints float32 and float64 as C would call them."""
+    plain = {"halffloat": "float16", "float": "float32", "double": "float64"}
+    return re.sub(r"\w+", lambda name: plain.get(name[0], name[0]), str(kind))
 
 
 def _states(found: list[tuple[str, str]], wanted: list[tuple[str, str]]) -> bool:

@@ -14,19 +14,14 @@ from curation import (
     ExtractHtml,
     Normalize,
     Recipe,
-    TextFiles,
     TextHash,
     TextSize,
     Warc,
     col,
     keep,
+    page_rules,
+    pages,
 )
-from curation.errors import RecipeError
-from curation.sources.files import expand, with_compression
-from curation.stage import Source
-
-#: Parts of a file name that tell a crawl from a page, such as CC-MAIN-00000.warc.gz.
-CRAWL = {"warc", "wet", "wat", "arc"}
 
 
 def web(
@@ -38,12 +33,11 @@ def web(
     max_words: int = 100_000,
 ) -> Recipe:
     """Clean, exactly deduplicated text from WARC files or HTML pages."""
-    is_crawl = _is_crawl(paths)
-    source: Source = Warc(paths) if is_crawl else TextFiles(paths)
+    source = pages(paths)
     return Recipe(
         source=source,
         steps=[
-            *(_crawl_rules() if is_crawl else ()),
+            *(page_rules() if isinstance(source, Warc) else ()),
             ExtractHtml(extractor=extractor),
             Normalize(mojibake=mojibake),
             TextSize(),
@@ -54,28 +48,3 @@ def web(
             keep(col("duplicate_of").is_null(), because="exact duplicate"),
         ],
     )
-
-
-def _is_crawl(paths: str) -> bool:
-    """Tell WARC files from pages by name; RecipeError where the pattern matches both."""
-    pages = with_compression(TextFiles.endings)
-    endings = (*with_compression(Warc.endings), *pages)
-    names = [span.name.lower() for span in expand((paths,), endings=endings, reader="web")]
-    crawls = [n for n in names if not n.endswith(pages) and CRAWL & set(n.split(".")[1:])]
-    if 0 < len(crawls) < len(names):
-        raise RecipeError(
-            f"'{paths}' matches WARC files and other files.",
-            crawls=f"{len(crawls)}, such as {crawls[0]}",
-            others=f"{len(names) - len(crawls)}, such as {min(set(names) - set(crawls))}",
-            remedy="give a pattern for each and run twice: --paths 'crawl/*.warc.gz'",
-        )
-    return bool(crawls)
-
-
-def _crawl_rules() -> list[object]:
-    status, kind = col("http_status"), col("http_content_type")
-    is_page = kind.is_null() | kind.is_in(["text/html", "application/xhtml+xml", "text/plain"])
-    return [
-        keep(status.is_null() | (status == 200), because="not status 200"),
-        keep(is_page, because="not a page"),
-    ]

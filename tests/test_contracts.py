@@ -20,7 +20,10 @@ from curation.stage import Annotator, FunctionAnnotator, Reducer, Rewriter, Sour
 from curation.testing import check_stage
 
 #: Settings small enough to make a stage work hard on the examples, or without which it has none.
-SETTINGS: dict[str, dict[str, Any]] = {"Chunk": {"max_chars": 40}}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "BlockedWords": {"words": ("fox jumps", "the", "a")},
+    "Chunk": {"max_chars": 40},
+}
 
 
 def modules() -> Iterator[str]:

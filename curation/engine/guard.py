@@ -19,8 +19,8 @@ from curation.errors import RecipeError
 from curation.stage import ERROR, Counters, guarded
 
 #: Slots of an announcement: row ticks (also stage.PULSE), step number, batch, row (-1: the whole
-#: batch), rows done, payload bytes done.
-TICK, STEP, BATCH, ROW, ROWS_DONE, BYTES_DONE = range(6)
+#: batch), rows done, payload bytes done, whether kernels have been compiled.
+TICK, STEP, BATCH, ROW, ROWS_DONE, BYTES_DONE, COMPILES = range(7)
 SLOTS = 8
 
 

@@ -24,7 +24,18 @@ from pathlib import Path
 
 import cloudpickle
 
-from curation.engine.guard import BATCH, BYTES_DONE, ROW, ROWS_DONE, SLOTS, STEP, TICK, Quarantine
+from curation.engine.compiling import CompileNotice
+from curation.engine.guard import (
+    BATCH,
+    BYTES_DONE,
+    COMPILES,
+    ROW,
+    ROWS_DONE,
+    SLOTS,
+    STEP,
+    TICK,
+    Quarantine,
+)
 from curation.engine.plan import Plan
 from curation.engine.task import Done, Task, run_task
 from curation.errors import CurationError, RecipeError, ResourceError
@@ -96,6 +107,7 @@ class LocalExecutor:
         self._pool: list[Worker] = []
         self._setup = b""
         self._failed_starts = 0
+        self._compiling = CompileNotice()
         self._folder = tempfile.TemporaryDirectory(prefix="curation-")
         self.watch_path = str(Path(self._folder.name) / "watch")
         Path(self.watch_path).write_bytes(bytes(8 * SLOTS * max(1, workers)))
@@ -117,9 +129,11 @@ class LocalExecutor:
         return self._setup
 
     def __enter__(self) -> LocalExecutor:
+        self._compiling.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._compiling.__exit__(None, None, None)
         for worker in self._pool:
             worker.kill()
         self._pool.clear()
@@ -147,6 +161,8 @@ class LocalExecutor:
             self._hand_out(queue)
             for worker in self._talking():
                 self._hear(worker, queue, finished)
+            if any(worker.slots[COMPILES] for worker in self._pool):
+                self._compiling.tell()
             self._stop_hanging()
             busy = self._busy()
             moving(sum(w.slots[ROWS_DONE] for w in busy), sum(w.slots[BYTES_DONE] for w in busy))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,10 @@ def _add(count: StepCount, facts: Mapping[str, int]) -> None:
 
 def write_record(store: Store, plan: Plan) -> None:
     """Write build.json and errors.parquet."""
-    funnel = make_funnel(store, plan)
+    from curation.alarms import find_alarms
+
+    notes = [list(_notes(store, plan, phase)) for phase in plan.phases]
+    funnel = make_funnel(plan, notes)
     folder = store.build_folder(plan.fingerprint)
     folder.mkdir(parents=True, exist_ok=True)
     write_errors(store, plan, {row["step"] for row in funnel if row["errors"]})
@@ -59,6 +62,7 @@ def write_record(store: Store, plan: Plan) -> None:
             "shards": [_shard_facts(shard) for shard in plan.shards],
             "steps": [step_facts(step) for phase in plan.phases for step in phase.steps],
             "funnel": funnel,
+            "alarms": [vars(alarm) for alarm in find_alarms(store, plan, notes)],
             "outcomes": [
                 {
                     "root": outcome.space.root,
@@ -76,12 +80,17 @@ def _shard_facts(shard: Shard) -> dict[str, object]:
     return {"key": shard.key, **dataclasses.asdict(shard)}
 
 
-def make_funnel(store: Store, plan: Plan) -> list[dict[str, object]]:
-    """Return, for the source and each step, what is left after it and what went at it."""
+def make_funnel(
+    plan: Plan, notes: Sequence[Sequence[Mapping[str, Any]]]
+) -> list[dict[str, object]]:
+    """Return, for the source and each step, what is left after it and what went at it.
+
+    notes  for each phase, the tally of each shard; empty for a phase that drops nothing
+    """
     rows: list[dict[str, object]] = []
     last = StepCount()
-    for phase in plan.phases:
-        before, steps = total(_notes(store, plan, phase))
+    for phase, tallies in zip(plan.phases, notes, strict=True):
+        before, steps = total(tallies)
         if phase.reads_source:
             rows.append(_funnel_row(0, step_name(plan.source), str(plan.source), "", before))
             last = before

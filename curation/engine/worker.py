@@ -31,7 +31,8 @@ def _serve(connection: Connection) -> None:
     sys.path[:] = connection.recv()
     import cloudpickle
 
-    from curation.engine.guard import SLOTS
+    from curation.engine.compiling import CompileNotice
+    from curation.engine.guard import COMPILES, SLOTS
     from curation.engine.task import run_task
     from curation.errors import CurationError
 
@@ -41,13 +42,14 @@ def _serve(connection: Connection) -> None:
         shared = memoryview(mmap.mmap(file.fileno(), 0)).cast("q")
     slots = shared[slot * SLOTS : (slot + 1) * SLOTS]
     connection.send("ready")
-    while True:
-        task = cloudpickle.loads(connection.recv_bytes())
-        try:
-            reply: object = run_task(store, plan, task, slots)
-        except CurationError as error:
-            reply = error
-        connection.send_bytes(cloudpickle.dumps(reply))
+    with CompileNotice(lambda: slots.__setitem__(COMPILES, 1)):
+        while True:
+            task = cloudpickle.loads(connection.recv_bytes())
+            try:
+                reply: object = run_task(store, plan, task, slots)
+            except CurationError as error:
+                reply = error
+            connection.send_bytes(cloudpickle.dumps(reply))
 
 
 def _leave_with(parent: int) -> None:

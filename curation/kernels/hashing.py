@@ -6,7 +6,8 @@ make the same value. It is no defence against somebody who builds collisions on 
 
 Trade-off: each document is folded into a scratch buffer, as long as the longest document, and
 hashed from there. The buffer begins on a word boundary, which the documents do not, and both
-seeds are served by one walk over it.
+seeds are served from it. A word of the buffer is read in the machine's own order, which is the
+specified little-endian one on every machine that numba supports.
 
 B bytes of all documents laid end to end, N documents, W words of 8 bytes in the scratch buffer
 """
@@ -17,6 +18,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from curation.kernels.leaf import leaf
 from curation.kernels.words import KIND, LETTER, PERHAPS, SPACE, space_width
 
 U8 = npt.NDArray[np.uint8]
@@ -52,9 +54,11 @@ def hash_folded(data_B: U8, offset: I64) -> U64:
     for n in range(count):
         longest = max(longest, offset[n + 1] - offset[n])
     word_W = np.empty(longest // 8 + 1, dtype=np.uint64)
+    byte_B = word_W.view(np.uint8)
     for n in range(count):
-        size = _fold(data_B, offset[n], offset[n + 1], word_W.view(np.uint8))
-        hash_N2[n, 0], hash_N2[n, 1] = _xxh64_twice(word_W, size)
+        size = _fold(data_B, offset[n], offset[n + 1], byte_B)
+        hash_N2[n, 0] = xxh64(word_W, byte_B, size, SEED_0)
+        hash_N2[n, 1] = xxh64(word_W, byte_B, size, SEED_1)
     return hash_N2
 
 
@@ -72,14 +76,15 @@ def hash_bytes(data_B: U8, offset: I64) -> U64:
     for n in range(count):
         longest = max(longest, offset[n + 1] - offset[n])
     word_W = np.empty(longest // 8 + 1, dtype=np.uint64)
+    byte_B = word_W.view(np.uint8)
     for n in range(count):
         size = offset[n + 1] - offset[n]
-        word_W.view(np.uint8)[:size] = data_B[offset[n] : offset[n + 1]]
-        hash_N[n] = _xxh64(word_W, size, SEED_0)
+        byte_B[:size] = data_B[offset[n] : offset[n + 1]]
+        hash_N[n] = xxh64(word_W, byte_B, size, SEED_0)
     return hash_N
 
 
-@numba.njit(cache=True, nogil=True)
+@leaf
 def _fold(data_B: U8, start: int, stop: int, out: U8) -> int:
     """Write the folded document to ``out`` and return its length.
 
@@ -103,18 +108,9 @@ def _fold(data_B: U8, start: int, stop: int, out: U8) -> int:
     return size - 1 if size > 0 and after_space else size
 
 
-@numba.njit(cache=True, nogil=True)
-def _xxh64_twice(word_W: U64, size: int) -> tuple[np.uint64, np.uint64]:
-    """Return XXH64 of the first ``size`` bytes of the buffer under both seeds.
-
-    Words are read in the machine's own order, which is the specified little-endian one on every
-    machine that numba supports.
-    """
-    return _xxh64(word_W, size, SEED_0), _xxh64(word_W, size, SEED_1)
-
-
-@numba.njit(cache=True, nogil=True)
-def _xxh64(word_W: U64, size: int, seed: np.uint64) -> np.uint64:
+@leaf
+def xxh64(word_W: U64, byte_B: U8, size: int, seed: np.uint64) -> np.uint64:
+    """Return XXH64 of the first ``size`` bytes of a buffer, seen as words and as bytes."""
     at = 0
     if size >= 32:
         a, b, c, d = seed + _P1 + _P2, seed + _P2, seed, seed - _P1
@@ -130,11 +126,11 @@ def _xxh64(word_W: U64, size: int, seed: np.uint64) -> np.uint64:
     else:
         total = seed + _P5
     total += np.uint64(size)
-    return _avalanche(_tail(total, word_W, at, size))
+    return _avalanche(_tail(total, word_W, byte_B, at, size))
 
 
-@numba.njit(cache=True, nogil=True)
-def _tail(total: np.uint64, word_W: U64, at: int, size: int) -> np.uint64:
+@leaf
+def _tail(total: np.uint64, word_W: U64, byte_B: U8, at: int, size: int) -> np.uint64:
     """Mix in the bytes after the last block of 32: eights, a four, ones."""
     while at * 8 + 8 <= size:
         total = _rotate(total ^ _round(np.uint64(0), word_W[at]), 27) * _P1 + _P4
@@ -144,24 +140,23 @@ def _tail(total: np.uint64, word_W: U64, at: int, size: int) -> np.uint64:
         four = word_W[at] & np.uint64(0xFFFFFFFF)
         total = _rotate(total ^ (four * _P1), 23) * _P2 + _P3
         byte_at += 4
-    byte_B = word_W.view(np.uint8)
     while byte_at < size:
         total = _rotate(total ^ (np.uint64(byte_B[byte_at]) * _P5), 11) * _P1
         byte_at += 1
     return total
 
 
-@numba.njit(cache=True, nogil=True)
+@leaf
 def _round(lane: np.uint64, word: np.uint64) -> np.uint64:
     return _rotate(lane + word * _P2, 31) * _P1
 
 
-@numba.njit(cache=True, nogil=True)
+@leaf
 def _rotate(value: np.uint64, bits: int) -> np.uint64:
     return (value << np.uint64(bits)) | (value >> np.uint64(64 - bits))
 
 
-@numba.njit(cache=True, nogil=True)
+@leaf
 def _avalanche(total: np.uint64) -> np.uint64:
     total = (total ^ (total >> np.uint64(33))) * _P2
     total = (total ^ (total >> np.uint64(29))) * _P3

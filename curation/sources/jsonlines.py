@@ -50,8 +50,8 @@ class Lines:
     span: Span
     base: int
     data: bytes
-    start_N: np.ndarray[Any, np.dtype[np.int64]]  # noqa: N815
-    stop_N: np.ndarray[Any, np.dtype[np.int64]]  # noqa: N815
+    start_N: np.ndarray[Any, np.dtype[np.int64]]
+    stop_N: np.ndarray[Any, np.dtype[np.int64]]
     problem: str = ""
 
     @property
