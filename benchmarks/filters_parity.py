@@ -323,24 +323,48 @@ def statistics_of(text: str, words: list[str]) -> dict[str, float]:
     return found
 
 
-def differing_statistics(docs: list[str], given: list[pa.RecordBatch]) -> dict[str, int]:
-    """Return how many documents differ in each statistic by more than 1e-6 of its value."""
-    made = [
-        dict(zip(stage.writes.names, stage.annotate(batch).columns, strict=True))
-        for batch in given
-        for stage in STATISTICS
-    ]
+def differing_statistics(docs: list[str], given: list[pa.RecordBatch]) -> tuple[list[str], int]:
+    """Return the statistics that differ by more than 1e-6, and how many documents explain others.
+
+    datatrove joins a run's words without a mark between them, and so takes "a bc" for "ab c". A
+    document whose repeated runs differ is explained where they are equal with words kept apart.
+    """
     ours: dict[str, list[Any]] = {}
-    for columns in made:
-        for name, column in columns.items():
-            ours.setdefault(name, []).extend(column.to_pylist())
-    wrong: dict[str, int] = {}
+    for batch in given:
+        for stage in STATISTICS:
+            for name, column in zip(stage.writes.names, stage.annotate(batch).columns, strict=True):
+                ours.setdefault(name, []).extend(column.to_pylist())
+    wrong, explained = set[str](), 0
     for n, text in enumerate(docs):
-        for name, value in statistics_of(text, our_words(text)[0]).items():
-            mine = np.nan if ours[name][n] is None else ours[name][n]
-            if not np.isclose(mine, np.float32(value), rtol=1e-6, atol=1e-6, equal_nan=True):
-                wrong[name] = wrong.get(name, 0) + 1
-    return wrong
+        words = our_words(text)[0]
+        found = {name: (ours[name][n], value) for name, value in statistics_of(text, words).items()}
+        differing = {name for name, (mine, theirs) in found.items() if not is_close(mine, theirs)}
+        for name in differing:
+            runs = re.fullmatch(r"dup_(\d+)gram_char_frac", name)
+            if runs and is_close(ours[name][n], repeated(words, int(runs[1])) / len(text)):
+                continue
+            wrong.add(name)
+        explained += bool(differing)
+    return sorted(wrong), explained
+
+
+def repeated(words: list[str], n: int) -> int:
+    """Return the characters in runs that occurred before, walking on behind each of them."""
+    met, at, chars = set[tuple[str, ...]](), 0, 0
+    while at + n <= len(words):
+        run = tuple(words[at : at + n])
+        if run in met:
+            chars, at = chars + sum(map(len, run)), at + n
+        else:
+            met.add(run)
+            at += 1
+    return chars
+
+
+def is_close(mine: float | None, theirs: float) -> bool:
+    """Say whether two values are equal to 1e-6; null is NaN."""
+    mine = np.nan if mine is None else mine
+    return bool(np.isclose(mine, theirs, rtol=1e-6, atol=1e-6, equal_nan=True))
 
 
 def equal_tokens(docs: list[str]) -> tuple[int, int]:
@@ -367,8 +391,8 @@ def places(text: str, words: list[str]) -> Iterator[tuple[int, int]]:
 # ---------------------------------------------------------------- the report
 
 
-def parity(docs: list[str], report: Report, shipped: bool) -> None:
-    """Compare decisions, C4's text and statistics; as shipped too, if asked."""
+def parity(docs: list[str], report: Report) -> None:
+    """Compare decisions, C4's text and statistics; then the decisions as shipped."""
     given = list(batches(docs))
     ours = our_verdicts(given)
     theirs, kept_text = decide_datatrove(our_tokenizer(), docs)
@@ -386,11 +410,12 @@ def parity(docs: list[str], report: Report, shipped: bool) -> None:
         if why == ""
     )
     report.add("c4: another text left", str(others), "0", not others)
-    wrong_values = differing_statistics(docs, given)
-    shown = ", ".join(f"{name}: {count}" for name, count in wrong_values.items()) or "none"
+    wrong_values, explained = differing_statistics(docs, given)
+    shown = ", ".join(wrong_values) or "none"
+    shown += (
+        f" ({explained} documents where datatrove takes 'a bc' for 'ab c')" if explained else ""
+    )
     report.add("statistics that differ by over 1e-6", shown, "none", not wrong_values)
-    if not shipped:
-        return
     equal, total = equal_tokens(docs)
     report.add(
         "words equal to those as shipped", f"{equal / total:.3%}", "98 %", equal >= 0.98 * total
@@ -445,7 +470,7 @@ def main() -> None:
     options = arguments(__doc__ or "")
     report = Report("Cheap filters against datatrove 0.10.1", issue=3)
     docs = documents(800 if options.quick else 12_000)
-    parity(docs, report, shipped=True)
+    parity(docs, report)
     speed(docs, report)
     report.finish(options.check)
 

@@ -11,6 +11,7 @@ import pytest
 
 from curation import Build
 from curation.audit import count_reasons
+from curation.errors import RecipeError
 from curation.recipe_file import load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -117,3 +118,35 @@ def test_the_quickstart_curates_the_documentation_of_what_is_installed(store):
     assert {"too short", "not scientific computing"} <= set(build.reasons())
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     assert build.documents(columns=["text"]).head(1).collect().height == 1, python
+
+
+@needs_data
+def test_fineweb_runs_end_to_end_on_pages_and_says_why_each_went(store):
+    """The recipe that people will start from is hurt if it fails."""
+    pages = DATA / "html" / "trafilatura" / "html" / "a*.gz"
+    build = run("fineweb.py", store, "--paths", str(pages))
+    reasons = build.reasons()
+    assert reasons["another language"] > build.ledger().rows_in // 3
+    assert any(reason.startswith("gopher: ") for reason in reasons)
+    kept = build.documents(columns=["id", "text"]).collect()
+    assert 0 < kept.height < build.ledger().rows_in
+    assert not kept["text"].str.contains(r"[a-z]+@[a-z]+\.(?:com|org|de)\b").any()
+
+
+@needs_data
+def test_fineweb_for_french_reads_fineweb2s_table(store):
+    """Whoever curates another language is hurt if it fails."""
+    pages = DATA / "html" / "trafilatura" / "html" / "*.fr*.gz"
+    table = DATA / "tables" / "fineweb2" / "configs"
+    flags = ["--language", "fra_Latn", "--code", "fr", "--table", str(table)]
+    build = run("fineweb.py", store, "--paths", str(pages), *flags)
+    titles = build.funnel()["title"].to_list()
+    assert "keep dup_line_frac <= 0.264" in titles
+    assert not any("c4" in title for title in titles)
+
+
+def test_fineweb_wants_the_models_name_of_another_language():
+    """Every document would go as 'another language', and the run would say nothing."""
+    flags = ["--paths", "x.html", "--language", "fra_Latn"]
+    with pytest.raises(RecipeError, match="--code fr"):
+        load_recipe(str(ROOT / "pipelines" / "fineweb.py"), flags)

@@ -357,7 +357,7 @@ def fineweb_lines(line_offset: I64, line_L: LineArray, short_chars: int) -> F64:
         if total:
             share_N3[n, 0] = terminated / total
             share_N3[n, 1] = short / total
-            share_N3[n, 2] = again / chars
+            share_N3[n, 2] = again / chars if chars else 0.0  # damaged text may have none
     return share_N3
 
 

@@ -70,12 +70,12 @@ def line_repetition(
     scratch_B = scratch_W.view(np.uint8)
     for n in range(count):
         start, stop = offset[n], offset[n + 1]
-        if start == stop:
-            continue
         first, last = line_offset[n], line_offset[n + 1]
         chars = last - first - 1
         for index in range(first, last):
             chars += line_L[index].chars
+        if chars == 0:  # empty, or damaged: bytes that all continue a code point
+            continue
         mask = clear_set(key_S, last - first)
         total, again, again_chars = _repeated_lines(line_L, first, last, key_S, mask)
         share_N4[n, 0] = again / total

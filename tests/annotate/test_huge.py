@@ -79,10 +79,11 @@ HUGE: dict[str, tuple[str, int, dict[str, Any]]] = {
         {"symbol_char_frac": 1, "dup_10gram_char_frac": 10 * ((M - 11) // 10 + 1) / M},
     ),
     "square brackets": ("[" * M + ".", M + 1, {"c4_long_word_line_count": 1}),
+    "numbers": ("1+" * (M // 2), M, {"alpha_word_frac": 0, "top_2gram_char_frac": 1.5}),
     "possessives": ("'s" * (M // 2), M // 2, {"alpha_word_frac": 1, "stop_word_count": 0}),
-    "at signs": ("@" * M, 1, {"mean_word_chars": M, "nonsymbol_word_count": 0}),
+    "at signs": ("@" * M, 1, {"mean_word_chars": None, "nonsymbol_word_count": 0}),
     "full stops": ("." * M, 1, {"ellipsis_word_ratio": M // 3, "ellipsis_line_frac": 1}),
-    "letters and stops": ("a." * (M // 2), 1, {}),
+    "letters and stops": ("a." * (M // 2), 2, {"mean_word_chars": M - 1}),
     "one word": (
         "x" * (5 * M),
         1,
@@ -104,7 +105,7 @@ HUGE: dict[str, tuple[str, int, dict[str, Any]]] = {
     ),
     "kept lines": (
         "It is so.[1]\r\n" * (M // 14),
-        7 * (M // 14),
+        4 * (M // 14),
         {"c4_kept_line_count": M // 14, "c4_sentence_count": M // 14}
         | {"left": "\n".join(["It is so."] * (M // 14))},
     ),
@@ -151,8 +152,8 @@ print(words, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("piece", "bytes_per_byte"), [("words ", 50), ("x", 20), ("! ", 100)])
-def test_a_line_of_50_megabytes_takes_memory_in_proportion(piece: str, bytes_per_byte: int) -> None:
+@pytest.mark.parametrize("piece", ["words ", "x"])
+def test_a_line_of_50_megabytes_takes_memory_in_proportion(piece: str) -> None:
     """A worker that grows without bound is killed, and takes its machine's others with it."""
     done = subprocess.run(
         [sys.executable, "-c", MEASURE, piece],
@@ -165,4 +166,4 @@ def test_a_line_of_50_megabytes_takes_memory_in_proportion(piece: str, bytes_per
     )
     words, peak = map(int, done.stdout.split())
     assert words == (1 if piece == "x" else 50_000_000 // len(piece))
-    assert peak < 300_000_000 + bytes_per_byte * 50_000_000
+    assert peak < 300_000_000 + 5 * 50_000_000 + 130 * words

@@ -270,6 +270,13 @@ def test_a_wanted_kind_is_all_that_is_found(text: str, kinds: set[str]) -> None:
     assert {kind for kind, _ in found(text, kinds=tuple(sorted(kinds)))} <= kinds
 
 
+def test_cards_and_accounts_are_wanted_apart() -> None:
+    """One search finds both; a stage that is asked for one writes one."""
+    text = "4111 1111 1111 1111, DE89370400440532013000"
+    assert found(text, kinds=("card",)) == [("card", "4111 1111 1111 1111")]
+    assert found(text, kinds=("iban",)) == [("iban", "DE89370400440532013000")]
+
+
 HOSTILE = ["a@", "1.", "+1", "1", "eyJ", "-----BEGIN ", "A", "sk-", "a@b.co ", "(1) ", "1 1-", "x:"]
 HOSTILE += ["-----BEGIN PRIVATE KEY-----", "password=a1", "://a:", "eyJ0.", "::1", "ghp_", "tel 1"]
 HOSTILE += ["GB82 WEST ", "4111 ", "00 ", "\u00fc@", "a'", "1:AA", "SG.", "--", "212 555 1234 "]

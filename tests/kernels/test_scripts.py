@@ -46,7 +46,9 @@ def test_a_text_that_must_be_rewritten_is_always_told(found: list[str]) -> None:
         assert normal or flag & scripts.NOT_NORMAL, text
 
 
-@pytest.mark.parametrize("text", ["ب\u0651\u064b", "ש\u05c1\u05b0", "e\u0301", "क\u093c", "a\u212b"])
+@pytest.mark.parametrize(
+    "text", ["ب\u0651\u064b", "ש\u05c1\u05b0", "e\u0301", "क\u093c", "a\u212b"]
+)
 def test_marks_out_of_order_and_what_composes_are_told(text: str) -> None:
     """A model knows a word by its bytes, and these have others."""
     assert survey([text]).unready_N.tolist() == [scripts.NOT_NORMAL]

@@ -56,6 +56,11 @@ def test_the_same_value_has_the_same_placeholder() -> None:
     assert redacted([text, text]) == [f"{wanted} [iban_1] [iban_1]"] * 2
 
 
+def test_numbers_begin_anew_in_every_document() -> None:
+    """A document's placeholders must not depend on what stands before it in the batch."""
+    assert redacted(["a@b.com", "c@d.org a@b.com"]) == ["[email_1]", "[email_1] [email_2]"]
+
+
 def test_a_salt_gives_a_value_one_placeholder_everywhere() -> None:
     """Without it nobody can follow a person through a corpus; with it only its owner can."""
     one, two = redacted(["a@b.com", "x@y.org A@b.com"], salt="pepper")
