@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from curation.recipe import sample as sample
     from curation.rewrite.chunk import Chunk as Chunk
     from curation.rewrite.redact import RedactPii as RedactPii
-    from curation.sources.pages import pages as pages
+    from curation.sources.pages import web_source as web_source
     from curation.sources.pdf import Pdf as Pdf
     from curation.sources.tables import Jsonl as Jsonl
     from curation.sources.tables import Parquet as Parquet
@@ -95,7 +95,7 @@ _HOME = {
     "Jsonl": "sources.tables",
     "Parquet": "sources.tables",
     "Pdf": "sources.pdf",
-    "pages": "sources.pages",
+    "web_source": "sources.pages",
     "TextFiles": "sources.text",
     "Union": "sources.union",
     "Warc": "sources.warc",

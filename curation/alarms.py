@@ -125,8 +125,10 @@ def _rule_alarms(plan: Plan, planned: PlannedStep, tallies: Sequence[Tally]) -> 
     elif isinstance(planned.step, Sample):
         return  # it drops the share that it was told to
     elif gone > ALARM_DROP_FRAC * rows:
-        share = f"drops {_percent(gone, rows)} of the {rows:,} rows"
-        yield _rule_alarm(planned, "drops nearly all", share)
+        worst = max(range(len(dropped)), key=lambda at: dropped[at])
+        share = f"drops {_percent(gone, rows)} of the {rows:,} rows, most of them in "
+        place = _place(plan.shards[worst])
+        yield _rule_alarm(planned, "drops nearly all", share + place, plan.shards[worst].key)
     else:
         many = [
             (gone / rows, f"{_percent(gone, rows)} of {rows:,} rows in", shard)

@@ -5,13 +5,17 @@ repetition and on quality, C4's without the one on terminal punctuation, FineWeb
 personal data. For another language the thresholds come from FineWeb2's published table, C4's rules
 are left out as they are there, and words are cut by Unicode's classes.
 
-Two steps differ. Near-duplicates (MinHash, per crawl) are not taken out yet, exact ones are. And
-FineWeb replaces addresses of mail and networks by samples, where this recipe puts placeholders
-that stand for the same value throughout a document.
+What differs from the published run: near-duplicates (MinHash, per crawl) are not taken out yet,
+exact ones are. Trafilatura's removal of text that earlier pages had is off, since a row's values
+may depend on that row alone. No list of addresses comes with it: ``url_lists`` names yours. FineWeb
+replaces addresses of mail and networks by samples, where this recipe puts placeholders that stand
+for the same value throughout a document. Text in other languages than English is normalized first:
+the published stop words are composed (NFC), and pages often are not.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from curation import (
@@ -23,6 +27,7 @@ from curation import (
     GopherQuality,
     GopherRepetition,
     Language,
+    Normalize,
     Recipe,
     RedactPii,
     TextHash,
@@ -36,10 +41,22 @@ from curation import (
     keep,
     language_rules,
     page_rules,
-    pages,
     thresholds,
+    web_source,
 )
-from curation.errors import RecipeError
+from curation.errors import RecipeError, ResourceError
+
+#: Scripts whose published thresholds cannot be met by single characters.
+UNSPACED = ("_Thai", "_Laoo", "_Khmr", "_Mymr")
+
+#: A setting of UrlRules and the file of a folder of lists that it takes.
+URL_LISTS = {
+    "domains": "domains",
+    "urls": "urls",
+    "banned_words": "banned_words.txt",
+    "soft_words": "soft_banned_words.txt",
+    "banned_subwords": "banned_subwords.txt",
+}
 
 
 def fineweb(
@@ -50,7 +67,7 @@ def fineweb(
     table: str = "",
     model: str = "",
     dictionary: str = "",
-    domains: str = "",
+    url_lists: str = "",
 ) -> Recipe:
     """FineWeb from WARC files or HTML pages.
 
@@ -59,7 +76,8 @@ def fineweb(
     table       a folder with FineWeb2's configs, for other languages than English
     model       a fastText model such as lid.176.bin; without one, a built-in model
     dictionary  a file of words, one a line, for languages without white space between words
-    domains     a file of domains to leave out, one a line
+    url_lists   a folder of lists of addresses to leave out, one entry a line: any of the files
+                domains, urls, banned_words.txt, soft_banned_words.txt, banned_subwords.txt
     """
     if language != "eng_Latn" and code == "en":
         raise RecipeError(
@@ -67,17 +85,24 @@ def fineweb(
             found="code='en'",
             remedy="such as --code fr for fra_Latn (--code fra_Latn with GlotLID)",
         )
+    if language.endswith(UNSPACED) and not dictionary:
+        raise RecipeError(
+            f"{language} puts no space between words, and its thresholds are for words.",
+            found="dictionary=''",
+            remedy="a file of words, one a line: --dictionary words.txt",
+        )
     is_english = language == "eng_Latn"
     words: Literal["english", "unicode"] = "english" if is_english else "unicode"
     stop_words = thresholds(language, table).stop_words
-    source = pages(paths)
+    source = web_source(paths)
     return Recipe(
         source=source,
         steps=[
             *(page_rules() if isinstance(source, Warc) else ()),
-            UrlRules(domains=domains),
+            _url_rules(url_lists),
             keep(col("url_rule").is_null(), because="address"),
-            ExtractHtml(extractor="trafilatura"),
+            ExtractHtml(extractor="trafilatura-precise"),
+            *(() if is_english else (Normalize(),)),
             Language(model=model),
             *language_rules(code, language, table),
             GopherRepetition(words=words, dictionary=dictionary),
@@ -93,6 +118,17 @@ def fineweb(
             RedactPii(kinds=("email", "ip")),
         ],
     )
+
+
+def _url_rules(folder: str) -> UrlRules:
+    """The rules on addresses, with those lists that the folder has."""
+    paths = {setting: Path(folder) / name for setting, name in URL_LISTS.items()}
+    present = {setting: str(path) for setting, path in paths.items() if path.is_file()}
+    if folder and not present:
+        raise ResourceError(
+            f"no list of addresses in {folder}.", wanted=", ".join(URL_LISTS.values())
+        )
+    return UrlRules(**present) if folder else UrlRules()
 
 
 def _c4() -> list[object]:

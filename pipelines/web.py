@@ -20,7 +20,7 @@ from curation import (
     col,
     keep,
     page_rules,
-    pages,
+    web_source,
 )
 
 
@@ -33,7 +33,7 @@ def web(
     max_words: int = 100_000,
 ) -> Recipe:
     """Clean, exactly deduplicated text from WARC files or HTML pages."""
-    source = pages(paths)
+    source = web_source(paths)
     return Recipe(
         source=source,
         steps=[

@@ -11,7 +11,7 @@ import pytest
 
 from curation import Build
 from curation.audit import count_reasons
-from curation.errors import RecipeError
+from curation.errors import RecipeError, ResourceError
 from curation.recipe_file import load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -143,6 +143,29 @@ def test_fineweb_for_french_reads_fineweb2s_table(store):
     titles = build.funnel()["title"].to_list()
     assert "keep dup_line_frac <= 0.264" in titles
     assert not any("c4" in title for title in titles)
+
+
+def test_fineweb_for_thai_wants_a_dictionary():
+    """Single characters meet no published threshold: every document would go, without a word."""
+    table = DATA / "tables" / "fineweb2" / "configs"
+    flags = ["--paths", "x.html", "--language", "tha_Thai", "--code", "th", "--table", str(table)]
+    with pytest.raises(RecipeError, match="--dictionary"):
+        load_recipe(str(ROOT / "pipelines" / "fineweb.py"), flags)
+
+
+def test_fineweb_takes_a_folder_of_lists_of_addresses(tmp_path, store):
+    """Blocked sites would come through, though the list was named."""
+    (tmp_path / "domains").write_text("bad.example\n")
+    (tmp_path / "banned_words.txt").write_text("casino\n")
+    (tmp_path / "page.html").write_text("<p>hello</p>")
+    flags = ["--paths", str(tmp_path / "*.html"), "--url-lists", str(tmp_path)]
+    recipe = load_recipe(str(ROOT / "pipelines" / "fineweb.py"), flags)
+    rules = next(step for step in recipe.steps if type(step).__name__ == "UrlRules")
+    assert rules.domains.endswith("domains")
+    assert rules.banned_words.endswith("banned_words.txt")
+    assert rules.soft_words == ""
+    with pytest.raises(ResourceError, match="no list of addresses"):
+        load_recipe(str(ROOT / "pipelines" / "fineweb.py"), [*flags[:3], "nowhere"])
 
 
 def test_fineweb_wants_the_models_name_of_another_language():

@@ -54,7 +54,8 @@ def find(data_B: U8, offset: I64, kinds: tuple[Kind, ...]) -> Found:
         row_S = np.searchsorted(within, span_SF[:, 1], side="right") - 1
         shift = (origin_R - within[:-1])[row_S][:, None]
         found.append(span_SF + np.concatenate([0 * shift, shift, shift], axis=1))
-    kind_S, start_S, stop_S = in_order(np.concatenate(found)).T
+    more = [later for later in found[1:] if len(later)]
+    kind_S, start_S, stop_S = (in_order(np.concatenate([found[0], *more])) if more else found[0]).T
     row_S = np.searchsorted(offset, start_S, side="right") - 1
     return Found(row_S, kind_S, start_S, stop_S)
 
@@ -89,5 +90,7 @@ def _search(data_B: U8, offset: I64, kinds: tuple[Kind, ...]) -> I64:
     found = [np.zeros((0, 3), dtype=np.int64)]
     found += [finder(data_B, offset, place_A, row_A) for finder in wanted]
     span_SF = np.concatenate(found)
-    codes = [ALL_KINDS.index(kind) for kind in kinds]
-    return in_order(span_SF[np.isin(span_SF[:, 0], codes)])
+    if ("card" in kinds) != ("iban" in kinds):  # one search finds both
+        codes = [ALL_KINDS.index(kind) for kind in kinds]
+        span_SF = span_SF[np.isin(span_SF[:, 0], codes)]
+    return in_order(span_SF)

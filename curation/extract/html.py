@@ -1,7 +1,8 @@
 """Web pages to text: the main content of a page, without menus, footers and comments.
 
-Three extractors behind one contract. ``resiliparse`` runs some hundred pages a second;
-``trafilatura`` is ten times slower and more precise; ``trafilatura-fast`` lies between. Options
+Four extractors behind one contract. ``resiliparse`` runs some hundred pages a second;
+``trafilatura`` is ten times slower and more precise; ``trafilatura-fast`` lies between, and
+``trafilatura-precise`` leaves out what is doubtful, as FineWeb's recipe does. The others' options
 were chosen by measurement (benchmarks/engine_extraction.py), together with two rules that the
 libraries lack: where the main content is a small part of the page's text, the extractor has missed
 it, and the whole text without menus is taken instead; and resiliparse keeps lists of text.
@@ -22,13 +23,18 @@ from curation.errors import RecipeError
 from curation.extract.encoding import decode, is_binary
 from curation.stage import Annotator, map_rows, rows_to_batch
 
-Extractor = Literal["resiliparse", "trafilatura", "trafilatura-fast"]
+Extractor = Literal["resiliparse", "trafilatura", "trafilatura-fast", "trafilatura-precise"]
 
 #: An extraction shorter than this is compared with the whole text of the page.
 _SHORT_CHARS = 500
 #: A short extraction below this share of the page's text is taken for a miss. trafilatura has
 #: fallbacks of its own, so only the grossest of its misses are.
-_MISSED_FRAC = {"resiliparse": 0.2, "trafilatura": 0.05, "trafilatura-fast": 0.05}
+_MISSED_FRAC = {
+    "resiliparse": 0.2,
+    "trafilatura": 0.05,
+    "trafilatura-fast": 0.05,
+    "trafilatura-precise": 0.0,  # what it leaves out it was asked to
+}
 #: What is no content wherever it stands. By element only: class names that hold "cookie" or
 #: "newsletter" stand on <body> of pages that are all content.
 _CHROME = ["nav", "footer"]
@@ -152,7 +158,7 @@ class ExtractHtml(Annotator):
                     skip_elements=_CHROME,
                 )
             ).strip()
-        return _by_trafilatura(page, self.extractor == "trafilatura-fast", self.comments)
+        return _by_trafilatura(page, self.extractor, self.comments)
 
 
 def _lower_lists(tree: Any) -> None:
@@ -174,15 +180,21 @@ def _lower_lists(tree: Any) -> None:
             inner.append_child(item)
 
 
-def _by_trafilatura(page: str, fast: bool, comments: bool) -> str:
+def _by_trafilatura(page: str, extractor: Extractor, comments: bool) -> str:
     from trafilatura import extract
 
     # It logs every page it finds nothing on; here that is a value.
     logging.getLogger("trafilatura").setLevel(logging.CRITICAL + 1)
     # Recall is the better setting for the fast extractor alone: the thorough one has its own
     # second attempt. deduplicate=False: its cache of seen text would tie a row to earlier rows.
+    fast = extractor == "trafilatura-fast"
     found = extract(
-        page, fast=fast, favor_recall=fast, include_comments=comments, deduplicate=False
+        page,
+        fast=fast,
+        favor_recall=fast,
+        favor_precision=extractor == "trafilatura-precise",
+        include_comments=comments,
+        deduplicate=False,
     )
     return (found or "").strip()
 

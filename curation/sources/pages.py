@@ -11,7 +11,7 @@ from curation.sources.warc import Warc
 CRAWL = {"warc", "wet", "wat", "arc"}
 
 
-def pages(paths: str) -> Warc | TextFiles:
+def web_source(paths: str) -> Warc | TextFiles:
     """Return the source for a pattern of files: Warc for crawls, TextFiles for pages.
 
     raises  RecipeError where the pattern matches both
@@ -23,7 +23,7 @@ def _is_crawl(paths: str) -> bool:
     """Tell WARC files from pages by name."""
     plain = with_compression(TextFiles.endings)
     endings = (*with_compression(Warc.endings), *plain)
-    names = [span.name.lower() for span in expand((paths,), endings=endings, reader="pages")]
+    names = [span.name.lower() for span in expand((paths,), endings=endings, reader="web_source")]
     crawls = [n for n in names if not n.endswith(plain) and CRAWL & set(n.split(".")[1:])]
     if 0 < len(crawls) < len(names):
         raise RecipeError(

@@ -152,6 +152,7 @@ def test_counts_do_not_depend_on_whether_the_text_is_asked_for(texts: list[str])
         ("é" * 1000 + " is so.", "kept", "é" * 1000 + " is so."),
         ("é" * 1001 + " is.", "long word", None),
         ("is x" + "x" * 1000, "long word", None),
+        ("It is " + "x" * 999 + ".", "kept", "It is " + "x" * 999 + "."),
         ("say lOREM iPSUM now.", "lorem", None),
         ("lorem[1] ipsum is javascript.", "lorem", None),
         ("[lorem ip]sum is so.", "kept", "[lorem ip]sum is so."),

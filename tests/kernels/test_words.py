@@ -50,7 +50,7 @@ def test_words_are_counted_as_the_oracle_splits_them(texts: list[str]) -> None:
 
 
 @settings(deadline=None)  # the first call compiles
-@given(st.text(st.characters(exclude_characters="\x1c\x1d\x1e\x1f")))
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\x1c\x1d\x1e\x1f")))
 def test_words_are_those_of_str_split_but_for_its_four_separators(text: str) -> None:
     """A user who checks our count with str.split must find the same number."""
     assert counted([text]) == [len(text.split())]
@@ -159,6 +159,13 @@ def test_documents_of_many_short_words_find_room(rule: str) -> None:
     alone = [split([text], rule)[0][0] for text in texts]
     assert found == alone
     assert ["".join(row) for row in found] == ["".join(text.split()) for text in texts]
+
+
+@pytest.mark.parametrize("count", range(1, 25))
+def test_the_room_grows_before_it_is_full(count: int) -> None:
+    """A word beyond the room would be written over somebody else's memory."""
+    texts = [f"{n % 10}" * 3 + "(" * 97 for n in range(count)]
+    assert split(texts, "unicode")[0] == [[text[:3], *text[3:]] for text in texts]
 
 
 @pytest.mark.parametrize("rule", RULES)
