@@ -99,6 +99,9 @@ _KEYS = {
     "top_n_grams": "max_top_ngram_char_frac",
 }
 
+#: Keys whose numbers may be above 1.
+_NO_SHARES = ("max_avg_word_length", "min_avg_word_length", "new_line_ratio")
+
 
 def thresholds(language: str = ENGLISH, table: str = "") -> Thresholds:
     """Return a language's thresholds.
@@ -107,6 +110,12 @@ def thresholds(language: str = ENGLISH, table: str = "") -> Thresholds:
     table     a folder of FineWeb2's files; for English it may be left out
     raises    ResourceError for a language without a file; RecipeError for a file that is not one
     """
+    if not isinstance(language, str) or not isinstance(table, str | Path):
+        raise RecipeError(
+            "thresholds takes the name of a language and a folder.",
+            found=f"language={language!r}, table={table!r}",
+            remedy=f'such as thresholds("{ENGLISH}"), or thresholds("fra_Latn", FOLDER)',
+        )
     if not table and language == ENGLISH:
         return Thresholds()
     folder = Path(table)
@@ -126,7 +135,7 @@ def _read(path: Path) -> Thresholds:
 
     try:
         facts = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise _unfit(path, str(error).splitlines()[0]) from None
     if not isinstance(facts, dict):
         raise _unfit(path, f"a {type(facts).__name__}, not keys and values")
@@ -140,13 +149,15 @@ def _read(path: Path) -> Thresholds:
 def _as_setting(path: Path, key: str, value: object) -> object:
     wanted = {field.name: field.default for field in fields(Thresholds)}[_KEYS[key]]
     if not isinstance(wanted, tuple):
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if _is_number(value, float("inf") if key in _NO_SHARES else 1):
             return value
     elif isinstance(value, list):
         if all(isinstance(item, str) for item in value) and isinstance(wanted[0], str):
             return tuple(value)
         if all(_is_bound(item) for item in value) and not isinstance(wanted[0], str):
-            return tuple((n, bound) for n, bound in value)
+            found = tuple((n, bound) for n, bound in value)
+            if len(dict(found)) == len(found):
+                return found
     raise _unfit(path, f"{key}: {value!r}")
 
 
@@ -155,7 +166,14 @@ def _is_bound(item: object) -> bool:
     if not isinstance(item, list) or len(item) != 2:
         return False
     length, bound = item
-    return isinstance(length, int) and 2 <= length <= 10 and isinstance(bound, int | float)
+    return isinstance(length, int) and 2 <= length <= 10 and _is_number(bound, 1)
+
+
+def _is_number(value: object, most: float) -> bool:
+    """Say whether a value is a finite number from 0 to ``most``."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return 0 <= value <= most and value != float("inf")
 
 
 def _unfit(path: Path, found: str, remedy: str = "") -> RecipeError:

@@ -162,6 +162,14 @@ def test_a_language_without_a_table_is_told_which_there_are(tmp_path: Path) -> N
         "{",
         "",
         "line_punct_thr: true",
+        "line_punct_thr: .nan",
+        "max_avg_word_length: .inf",
+        "max_avg_word_length: -1",
+        "dup_line_frac: 30",
+        "dup_n_grams: [[5, true]]",
+        "dup_n_grams: [[5, 1.5]]",
+        "dup_n_grams: [[5, .1], [5, .2]]",
+        "[" * 5000,
     ],
 )
 def test_a_broken_table_is_an_error_that_names_the_file(tmp_path: Path, text: str) -> None:
@@ -169,3 +177,10 @@ def test_a_broken_table_is_an_error_that_names_the_file(tmp_path: Path, text: st
     (tmp_path / "xxx_Latn.yml").write_text(text)
     with pytest.raises(RecipeError, match="xxx_Latn"):
         thresholds("xxx_Latn", str(tmp_path))
+
+
+@pytest.mark.parametrize(("language", "table"), [("fra_Latn", None), (None, "")])
+def test_what_names_no_language_or_folder_is_an_error(language: object, table: object) -> None:
+    """A TypeError from inside says nothing of the recipe."""
+    with pytest.raises(RecipeError, match="folder"):
+        thresholds(language, table)  # type: ignore[arg-type]

@@ -52,8 +52,9 @@ class LicenseId(Annotator):
     The statement has to be one licence's name and little else: words such as "this work is
     licensed under" are passed over, and whatever else is not understood makes the licence
     unknown, as do two different licences. An address of a licence counts whatever stands around
-    it, unless that names another one. Elements of Creative Commons licences add up, so that of
-    "CC BY 4.0, CC BY-NC 4.0" the stricter remains.
+    it, unless that names another one or denies it ("not", "except", "all rights reserved"); an
+    address inside another address does not count. Elements of Creative Commons licences add up,
+    so that of "CC BY 4.0, CC BY-NC 4.0" the stricter remains.
 
     A Creative Commons name without a version becomes ``LicenseRef-CC-BY-SA`` and so on, and
     "public domain" ``LicenseRef-public-domain``: SPDX has no identifier for these. National
@@ -98,6 +99,8 @@ def spdx_id(stated: str) -> str | None:
         return None
     if not found:
         return named
+    if _DENIAL.search(_ADDRESS.sub(" ", text)):
+        return None
     [address] = found
     return address if named is None or _agree(named, address) else None
 
@@ -129,13 +132,23 @@ def _listed(text: str) -> str | None:
     return found.removesuffix("+") if found.endswith("+") else found
 
 
-_ADDRESS = re.compile(r"(?:(?:https?:)?//|\b(?:www\.)?[a-z]+\.(?:org|com|net)/)[^\s<>\"')\]]+")
+_ADDRESS = re.compile(
+    r"(?<![^\s<>\"'()\[\],;])"
+    r"(?:(?:https?:)?//|(?:www\.)?[a-z]+\.(?:org|com|net)/)[^\s<>\"')\]]+"
+)
+#: What makes the address beside it the licence of something else, or of a part.
+_DENIAL = re.compile(
+    r"\b(?:not|cannot|never|no longer|neither|nor|except|excluding|unless|other than"
+    r"|all rights reserved|non(?![\s-]*commercial))\b|n['\u2019]t\b"
+)
+_HOST = r"(?:(?:https?:)?//)?(?:[a-z0-9-]+\.)*"
 _CC = re.compile(
+    rf"{_HOST}"
     r"creativecommons\.org/(?:licen[sc]es|publicdomain)/"
     r"(?P<kind>[a-z-]+|zero|mark)(?:/(?P<number>\d\.\d))?(?:/(?P<country>[a-z]{2,3})\b)?"
 )
 _OTHERS = tuple(
-    (re.compile(pattern), name)
+    (re.compile(_HOST + pattern), name)
     for pattern, name in (
         (r"apache\.org/licenses/license-(\d\.\d)", "Apache-{}"),
         (r"mozilla\.org/(?:[a-z-]+/)?mpl/(\d\.\d)", "MPL-{}"),
@@ -147,8 +160,8 @@ _OTHERS = tuple(
         (r"opendatacommons\.org/licenses/odbl/(\d)[.-](\d)", "ODbL-{}.{}"),
         (r"opendatacommons\.org/licenses/pddl/(\d)[.-](\d)", "PDDL-{}.{}"),
         (r"nationalarchives\.gov\.uk/doc/open-government-licence/version/(\d)", "OGL-UK-{}.0"),
-        (r"unlicense\.org", "Unlicense"),
-        (r"wtfpl\.net", "WTFPL"),
+        (r"unlicense\.org(?:[/?#]|\W?$)", "Unlicense"),
+        (r"wtfpl\.net(?:[/?#]|\W?$)", "WTFPL"),
         (r"(?:opensource\.org/licen[sc]es?|spdx\.org/licenses|choosealicense\.com/licenses)/"
          r"([a-z0-9.+-]*[a-z0-9+])", "{}"),
     )
@@ -157,11 +170,11 @@ _OTHERS = tuple(
 
 def _of_address(address: str) -> str | None:
     """Return the identifier of the licence that an address leads to."""
-    cc = _CC.search(address)
+    cc = _CC.match(address)
     if cc:
         return _of_cc_address(cc["kind"], cc["number"] or "", cc["country"] or "")
     for pattern, name in _OTHERS:
-        found = pattern.search(address)
+        found = pattern.match(address)
         if found:
             guess = name.format(*found.groups())
             return _listed(guess.removesuffix(".html"))

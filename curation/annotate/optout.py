@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from curation.annotate.hosts import Addresses, hosts_of, take_apart
 from curation.annotate.lists import Listed, Stamp, files_of, read_list, stamp
-from curation.annotate.robots import read_robots, rules_for
+from curation.annotate.robots import Rule, read_robots, rules_for
 from curation.arrow import (
     I64,
     U8,
@@ -35,15 +35,17 @@ if TYPE_CHECKING:
 class OptOut(Annotator):
     """Say which rows an owner's wish excludes, and which wish.
 
-    domains  ``example.com`` covers the domain and all hosts below it, ``*.example.com`` those
-             below it alone, ``example.com/private/`` the addresses on any of them whose path
+    domains  ``example.com`` or ``http://example.com/`` covers the domain and all hosts below it,
+             ``*.example.com`` those below it alone,
+             ``example.com/private/`` the addresses on any of them whose path
              begins so; in paths ``*`` and ``$`` mean what they mean in robots.txt
     ids      ids of rows
     robots   robots.txt files: a folder of them, named after their hosts, or JSON lines such as
              {"host": "example.com", "robots": "User-agent: …"}; of several for a host the last
              counts. Rules count for that very host, whatever the port
-    agents   user agents that count in robots.txt: the first that a file has a group for is the
-             one that is asked
+    agents   user agents that count in robots.txt: a page is opted out that any of them is refused
+             by a group of its own; ``*`` stands for the group for all agents, which is asked
+             where none of the others has a group
 
     A list is the path of a file with an entry a line, or a tuple of entries. What follows a tab
     in an entry is the reason, which is repeated in ``opt_out``. The first wish found is given:
@@ -64,7 +66,10 @@ class OptOut(Annotator):
     domains: Listed = ""
     ids: Listed = ""
     robots: str = ""
-    agents: tuple[str, ...] = ("CCBot", "GPTBot", "*")
+    agents: tuple[str, ...] = (
+        *("CCBot", "GPTBot", "ClaudeBot", "Google-Extended", "PerplexityBot", "Bytespider"),
+        *("anthropic-ai", "*"),
+    )
 
     def check(self) -> None:
         stamp(self.domains, self.ids, self.robots)  # a missing file is told before data is read
@@ -87,7 +92,7 @@ class OptOut(Annotator):
         found = [
             (_find(wishes.ids, batch["id"]), wishes.id_said),
             (covered(wishes.domains, *places), wishes.domain_said),
-            (disallowed(wishes.robots, *places), wishes.robots_said),
+            *((disallowed(rules, *places), said) for rules, said in wishes.robots),
         ]
         said = pc.coalesce(*(said(index) for index, said in found))
         return pa.RecordBatch.from_arrays([said], schema=self.writes)
@@ -114,8 +119,7 @@ class _Wishes(NamedTuple):
     id_said: _Said
     domains: Rules
     domain_said: _Said
-    robots: Rules
-    robots_said: _Said
+    robots: list[tuple[Rules, _Said]]  #: of each agent
 
 
 @functools.lru_cache(maxsize=4)
@@ -128,7 +132,7 @@ def _wishes(stage: OptOut, _: Stamp) -> _Wishes:
         make_members(*bytes_and_offsets(ids)),
         _Said(kinds, ids, reasons),
         *_domain_rules(stage.domains),
-        *_robots_rules(stage.robots, stage.agents),
+        _robots_rules(stage.robots, stage.agents),
     )
 
 
@@ -157,7 +161,9 @@ def _with_reasons(listed: Listed) -> tuple[pa.Array, pa.Array]:
 def _domain_rules(listed: Listed) -> tuple[Rules, _Said]:
     entries, reasons = _with_reasons(listed)
     below = pc.starts_with(entries, "*.")
-    addresses = take_apart(pc.replace_substring_regex(entries, r"^\*\.", ""))
+    named = pc.replace_substring_regex(entries, r"^\*\.", "")
+    named = pc.replace_substring_regex(named, r"^((?i:https?)://[^/?#]+)/$", r"\1")
+    addresses = take_apart(named)
     bad = np.diff(addresses.host_offset) == 0
     if bad.any():
         raise RecipeError(
@@ -173,16 +179,19 @@ def _domain_rules(listed: Listed) -> tuple[Rules, _Said]:
     return rules, _Said(kinds.take(order), entries.take(order), reasons.take(order))
 
 
-def _robots_rules(path: str, agents: tuple[str, ...]) -> tuple[Rules, _Said]:
+def _robots_rules(path: str, agents: tuple[str, ...]) -> list[tuple[Rules, _Said]]:
+    """Return the rules for each agent that a file has some for, in the order of the agents."""
     files = list(read_robots(path)) if path else []
     hosts = hosts_of(pa.array([host for host, _ in files], pa.large_string()), "robots")
     latest = dict(zip(hosts.to_pylist(), (text for _, text in files), strict=True))
-    rows = [
-        (host, f" for {agent}", rule)
-        for host, text in latest.items()
-        for agent, rules in [rules_for(text, agents)]
-        for rule in rules
-    ]
+    rows: dict[str, list[tuple[str, str, Rule]]] = {agent: [] for agent in agents}
+    for host, text in latest.items():
+        for agent, rules in rules_for(text, agents).items():
+            rows[agent] += ((host, f" for {agent}", rule) for rule in rules)
+    return [_agent_rules(of_agent) for of_agent in rows.values() if of_agent]
+
+
+def _agent_rules(rows: list[tuple[str, str, Rule]]) -> tuple[Rules, _Said]:
     host, agent, pattern = (
         pa.array(cells, pa.large_string())
         for cells in (

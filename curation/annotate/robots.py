@@ -60,19 +60,17 @@ def _text(data: bytes) -> str:
     return data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", errors="replace")
 
 
-def rules_for(robots: str, agents: tuple[str, ...]) -> tuple[str, list[Rule]]:
-    """Return the first of the agents that a robots.txt file has a group for, and its rules.
+def rules_for(robots: str, agents: tuple[str, ...]) -> dict[str, list[Rule]]:
+    """Return the rules for each of the agents that a robots.txt file has a group for.
 
     agents   product tokens such as "CCBot", or "*"; compared without regard to case
-    returns  ("", []) where it has none for any of them
+    returns  {"*": ...} alone where "*" is in the list and no other agent has a group of its own
 
     All groups for one agent count as one. Rules with an empty pattern say nothing.
     """
     groups = _groups(robots)
-    for agent in agents:
-        if agent.lower() in groups:
-            return agent, groups[agent.lower()]
-    return "", []
+    own = {a: groups[a.lower()] for a in agents if a != "*" and a.lower() in groups}
+    return own or ({"*": groups["*"]} if "*" in agents and "*" in groups else {})
 
 
 def _groups(robots: str) -> dict[str, list[Rule]]:

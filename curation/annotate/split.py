@@ -59,6 +59,8 @@ class WordStage(Annotator):
             raise ResourceError(
                 f"no file of words at {self.dictionary}.", remedy="check the path in the recipe"
             )
+        if self.dictionary:
+            _check_text(self.dictionary)
 
     def model_files(self) -> tuple[str, ...]:
         return (self.dictionary,) if self.dictionary else ()
@@ -126,8 +128,29 @@ def _entries(path: str, *_stamp: int) -> npt.NDArray[np.uint64]:
     """Return a file's words as a table; read again when the file's stamp is another."""
     from curation.kernels.words import dictionary
 
-    with open(path, encoding="utf-8") as lines:
-        return dictionary(line.strip() for line in lines)
+    try:
+        with open(path, encoding="utf-8") as lines:
+            return dictionary(line.strip() for line in lines)
+    except UnicodeDecodeError as error:
+        raise _no_text(path, error) from None
+
+
+def _check_text(path: str) -> None:
+    """Raise ResourceError where the first lines of a file are not UTF-8."""
+    with open(path, "rb") as file:
+        head = file.read(1 << 16)
+    try:
+        (head if len(head) < 1 << 16 else head.rpartition(b"\n")[0]).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _no_text(path, error) from None
+
+
+def _no_text(path: str, error: UnicodeDecodeError) -> ResourceError:
+    return ResourceError(
+        f"{path} is no file of words in UTF-8.",
+        error=str(error),
+        remedy="convert it to UTF-8, one word a line",
+    )
 
 
 def _stamp(path: str) -> tuple[int, int]:

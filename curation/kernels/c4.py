@@ -106,10 +106,10 @@ def judge_lines(
             whole_B = data_B[first:last]
             kept_B, held = whole_B, 0
             if rare:
-                held = _holds(whole_B)
+                held = _holds(whole_B, rare)
                 if held & _BRACKET and option_O[CITATIONS]:
                     kept_B = line_B[: _without_citations(whole_B, line_B, flag_C)]
-                    held = _holds(kept_B)
+                    held = _holds(kept_B, rare)
             verdict = _verdict(whole_B, kept_B, held, option_O, flag_C)
             tally_N9[n, verdict] += 1
             while word < words.size and words[word].start < first - start:
@@ -194,37 +194,46 @@ def _has_long_word(line_B: U8, most: int, flag_C: U32) -> bool:
 
 
 @leaf
-def _may_hold(text_B: U8) -> bool:
-    """Say whether a document may hold a bracket or a phrase: two or three rare letters of each."""
-    found = 0
+def _may_hold(text_B: U8) -> int:
+    """Say whether a document may hold a bracket (bit 0) or a phrase (bit 1).
+
+    Two or three rare letters of each phrase are looked for. To join truth values, and not to count
+    them, is what lets the compiler look at 32 bytes at once.
+    """
+    bracket, phrase = False, False
     for byte in text_B:
-        found += (byte == 0x5B) | (byte == 0x7B)
+        bracket |= (byte == 0x5B) | (byte == 0x7B)
     one_B, two_B, three_B, four_B = text_B[:-3], text_B[1:-2], text_B[2:-1], text_B[3:]
     for at in range(four_B.size):
         one, two = one_B[at] | 0x20, two_B[at] | 0x20
         three, four = three_B[at] | 0x20, four_B[at] | 0x20
-        found += (
+        phrase |= (
             (one == 0x6A) & (three == 0x76)  # j.v: javascript
             | (one == 0x70) & (two == 0x73) & (three == 0x75)  # psu: ipsum
             | (one == 0x72) & (two == 0x6D) & (three == 0x73)  # rms: terms
             | (one == 0x76) & (three == 0x63) & (four == 0x79)  # v.cy: privacy
             | (one == 0x6B) & (two == 0x69) & (three == 0x65)  # kie: cookie
         )
-    return found > 0
+    return bracket + 2 * phrase
 
 
 @leaf
-def _holds(line_B: U8) -> int:
-    """Return what a line holds, as bits."""
-    held, second = 0, np.uint8(0)
-    for at, byte in enumerate(line_B):
-        if second and byte | 0x20 == second:
-            held |= _phrase_at(line_B, at - 1)
-        second = _SECOND[byte]
-        if byte == 0x5B:
-            held |= _BRACKET
-        elif byte == 0x7B:
-            held |= 1 << CURLY
+def _holds(line_B: U8, rare: int) -> int:
+    """Return what a line holds, as bits.
+
+    rare  what its document may hold, as ``_may_hold`` says
+    """
+    square, curly = False, False
+    for byte in line_B:
+        square |= byte == 0x5B
+        curly |= byte == 0x7B
+    held = _BRACKET * square | (1 << CURLY) * curly
+    if rare & 2:
+        second = np.uint8(0)
+        for at, byte in enumerate(line_B):
+            if second and byte | 0x20 == second:
+                held |= _phrase_at(line_B, at - 1)
+            second = _SECOND[byte]
     return held
 
 

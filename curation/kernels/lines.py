@@ -132,11 +132,11 @@ def count_chars(data_B: U8, start: int, stop: int) -> int:
 @leaf
 def _may_be_broken(data_B: U8, start: int, stop: int) -> bool:
     """Say whether any byte could be a line end other than a line feed."""
-    found = 0
+    found = False
     for byte in data_B[start:stop]:
         other = (byte < 0x20) & (byte != 0x09) & (byte != 0x0A)
-        found += other | (byte == 0xC2) | (byte == 0xE2)
-    return found > 0
+        found |= other | (byte == 0xC2) | (byte == 0xE2)
+    return found
 
 
 @leaf
@@ -311,17 +311,18 @@ def count_marks(data_B: U8, offset: I64) -> I64:
 
 @leaf
 def _count_ellipses(data_B: U8, start: int, stop: int) -> int:
-    pairs, wide = 0, 0
+    may = False
     text_B = data_B[start:stop]
     for at in range(1, text_B.size):
-        pairs += (text_B[at - 1] == 0x2E) & (text_B[at] == 0x2E)
+        may |= (text_B[at - 1] == 0x2E) & (text_B[at] == 0x2E)
     for byte in text_B:
-        wide += byte == 0xE2
-    if pairs + wide == 0:
+        may |= byte == 0xE2
+    if not may:
         return 0
     found, at = 0, start
     while at < stop - 2:
-        if ends_in_ellipsis(data_B, at, at + 3):
+        byte = data_B[at]
+        if (byte == 0x2E or byte == 0xE2) and ends_in_ellipsis(data_B, at, at + 3):
             found, at = found + 1, at + 3
         else:
             at += 1

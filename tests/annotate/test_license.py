@@ -87,6 +87,27 @@ def test_a_restriction_that_is_named_is_never_lost(words: list[str]) -> None:
         assert not {"not", "MIT", "GPL", "reserved"} & {*words}
 
 
+@pytest.mark.parametrize(
+    "stated",
+    [
+        "This work is not licensed under {}",
+        "© all rights reserved {}",
+        "no longer under {}",
+        "{} except the images",
+        "https://evil.com/?x={}",
+        "evil.io/?x={}",
+        "https://creativecommons.org.evil.com/{}",
+    ],
+)
+def test_an_address_that_is_denied_or_inside_another_does_not_count(stated: str) -> None:
+    """A text whose owner reserves all rights would be published as free."""
+    by = "https://creativecommons.org/licenses/by/4.0/"
+    assert ids(stated.format(by), f"Non-Commercial: {by.replace('by', 'by-nc')}") == [
+        None,
+        "CC-BY-NC-4.0",
+    ]
+
+
 def test_the_text_of_a_licence_is_not_its_name() -> None:
     """It may name ten others."""
     text = "https://creativecommons.org/licenses/by/4.0/"

@@ -161,16 +161,36 @@ def test_robots_files_are_read_as_protego_reads_them(
     assert (said(stage, url) != [None]) == forbids(robots, "CCBot", url)
 
 
-def test_the_first_agent_that_a_file_names_is_the_one_asked() -> None:
-    """Asked for another one, a page that its owner opened to the crawl would go."""
+def test_every_agent_with_a_group_is_asked(tmp_path: Path) -> None:
+    """An owner who refuses one of the named agents has opted out."""
+    robots = "User-agent: CCBot\nAllow: /\n\nUser-agent: GPTBot\nDisallow: /\n"
+    path = robots_file(tmp_path, {"a.com": robots, "b.com": "User-agent: ClaudeBot\nDisallow: /"})
+    assert said(OptOut(robots=path), "a.com/x", "b.com/x") == [
+        "robots.txt of a.com for GPTBot: Disallow /",
+        "robots.txt of b.com for ClaudeBot: Disallow /",
+    ]
+    assert said(OptOut(robots=path, agents=("CCBot", "*")), "a.com/x", "b.com/x") == [None, None]
+
+
+def test_a_domain_may_be_given_as_an_address() -> None:
+    """As a path it would cover no more than what lies below the slash on paper."""
+    assert said(OptOut(domains=("http://bad.com/",)), "http://x.bad.com/y") == [
+        "domain http://bad.com/"
+    ]
+
+
+def test_the_groups_of_the_agents_are_found() -> None:
+    """Rules for another agent would drop pages that their owner left open."""
     both = "User-agent: GPTBot\nDisallow: /\nUser-agent: ccbot/2\nDisallow: /x\n"
-    assert rules_for(both, ("CCBot", "GPTBot")) == ("CCBot", [Rule(False, "/x")])
-    assert rules_for(both, ("GPTBot", "CCBot")) == ("GPTBot", [Rule(False, "/")])
-    assert rules_for(both, ("Other", "*")) == ("", [])
+    assert rules_for(both, ("CCBot", "GPTBot", "*")) == {
+        "CCBot": [Rule(False, "/x")],
+        "GPTBot": [Rule(False, "/")],
+    }
+    assert rules_for(both, ("Other", "*")) == {}
     apart = "User-agent: a\nCrawl-delay: 1\n\nUser-agent: b\nDisallow: /\n"
-    assert rules_for(apart, ("a",)) == ("a", [Rule(False, "/")])
+    assert rules_for(apart, ("a",)) == {"a": [Rule(False, "/")]}
     twice = "User-agent: a\nAllow: /1\nUser-agent: b\nUser-agent: A\nDisallow: /2\n"
-    assert rules_for(twice, ("a",)) == ("a", [Rule(True, "/1"), Rule(False, "/2")])
+    assert rules_for(twice, ("a",)) == {"a": [Rule(True, "/1"), Rule(False, "/2")]}
 
 
 @settings(deadline=None)

@@ -152,3 +152,15 @@ def test_a_dictionarys_content_is_part_of_what_a_stage_is(tmp_path: Path) -> Non
     path.write_text("b")
     assert stage.identity() != before
     assert WordStage().model_files() == ()
+
+
+def test_a_dictionary_in_another_encoding_is_named(tmp_path: Path) -> None:
+    """Every row of the run would be an error of its own."""
+    path = tmp_path / "words.txt"
+    path.write_bytes("ä\n".encode("latin-1"))
+    with pytest.raises(ResourceError, match=r"words\.txt is no file of words in UTF-8"):
+        GopherQuality(words="unicode", dictionary=str(path))
+    path.write_bytes(b"abc\n" * 50_000 + b"\xe4\n")
+    GopherQuality(words="unicode", dictionary=str(path))
+    with pytest.raises(ResourceError, match=r"words\.txt is no file of words in UTF-8"):
+        words(Split(texts("a")), "unicode", str(path))

@@ -105,6 +105,11 @@ Yahoo! Yahoo!'s Jeopardy!" "O'Brien's"
 50cm x 30cm 5'10" 6ft2 12″ 7′
 I'd, I’d. "I'd" (I’ll) [don't] don't... can’t? won't!
 😀 hi😀 😀😀 ok👍. ❤ ✓done ☎555
+Vitamin C. Plan B. McD. WORD. É. ÉÉ. iPhone X. Ж. ЖЖ. x. Q.
++word ++ + ,5 ,word (+5) (+x) +x+ 5+ x+
+ok:-) bad:-( hi:-D ok:)) no:-/ so:-P hmm-_- wow(^_^) x:') yes;-)
+word-d. a-e. 20°c. 20°f. -°C. it's-o.O hi<333 no</3 o_O! (o_O)
+5'9" 10'. §5(a)(2) No.1 #1. @5 $-5 -$5 (-5) ~$5
 tel. 555-1234 (555) 123-4567 +1-555-123-4567 +44
 """.strip().splitlines()
 
