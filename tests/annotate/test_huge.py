@@ -166,4 +166,5 @@ def test_a_line_of_50_megabytes_takes_memory_in_proportion(piece: str) -> None:
     )
     words, peak = map(int, done.stdout.split())
     assert words == (1 if piece == "x" else 50_000_000 // len(piece))
-    assert peak < 300_000_000 + 5 * 50_000_000 + 130 * words
+    # the first part is Python, its libraries and, on a cold machine, the compiler
+    assert peak < 600_000_000 + 5 * 50_000_000 + 130 * words
