@@ -20,11 +20,13 @@ class Pii(Annotator):
     """Find personal data: what it is and which bytes of the text it takes.
 
     email   addresses of mail
-    ip      public IPv4 and IPv6 addresses; no version or section numbers
+    ip      public IPv4 and IPv6 addresses; four numbers of a version or a section are left out
+            where a word beside them or their shape tells it, and are taken for an address elsewhere
     phone   telephone numbers: +CC forms, the common national forms, what "Tel." announces
     card    numbers of payment cards: an issuer's range and length, Luhn's check
     iban    bank accounts: ISO 13616 country, length, check digits
-    secret  keys and tokens of known format, private keys, passwords behind their name
+    secret  keys and tokens of known format, private keys, passwords behind their name unless they
+            have a square bracket in them
 
     What each form is stands at the top of ``curation/kernels/pii_*.py``. Time grows in
     proportion to the text, whatever the text. Addresses in words ("bob at x dot com"), names of
@@ -36,7 +38,7 @@ class Pii(Annotator):
              pii_count  uint32  spans; null where text is null
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads: ClassVar[tuple[str, ...]] = ("text",)
     writes: ClassVar[pa.Schema] = columns("pii_spans", "pii_count")
 

@@ -87,9 +87,12 @@ def find_accounts(data_B: U8, offset: I64, place_A: I64, row_A: I64) -> I64:
             continue
         first, last = offset[row_A[a]], offset[row_A[a] + 1]
         kind, start, stop = CARD, at, 0
-        if _may_begin(data_B, first, at):
+        alone = _may_begin(data_B, first, at)
+        if alone or _in_cell(data_B, first, at):
             count = _read_groups(data_B, at, last, digit_D, stop_G)
             stop = _card_stop(data_B, first, at, last, digit_D, stop_G[:count])
+            if not alone and not 15 <= stop - at <= 16:
+                stop = 0
         if stop == 0:
             kind, start, stop = IBAN, at - 2, _iban_stop(data_B, first, at - 2, last)
         if stop:
@@ -111,6 +114,17 @@ def _may_begin(data_B: U8, first: int, at: int) -> bool:
         return False
     joined = byte == 0x2C or byte == 0x3A
     return not (joined and at - 1 > first and CLASS[data_B[at - 2]] & DIGIT)
+
+
+@numba.njit(cache=True, nogil=True)
+def _in_cell(data_B: U8, first: int, at: int) -> bool:
+    """Say whether 15 or 16 digits in one piece may begin: after "#", "7," or "7:", not "0,"."""
+    if at == first:
+        return False
+    byte = data_B[at - 1]
+    if byte == 0x2C and at - 2 >= first and data_B[at - 2] == 0x30:
+        return at - 3 >= first and CLASS[data_B[at - 3]] & DIGIT != 0
+    return bool(byte in (0x23, 0x2C, 0x3A))
 
 
 @numba.njit(cache=True, nogil=True)

@@ -3,7 +3,8 @@
 Public is what IANA's special-purpose registries call globally reachable (Python's
 ``ipaddress.is_global``), with these differences, each to keep C++ names such as ``a::b`` out or a
 person's address in: an IPv6 address must lie in 2000::/3, all that IANA has handed out; one that
-holds an IPv4 address (mapped, NAT64, 6to4) is judged by that.
+holds an IPv4 address (mapped, NAT64, 6to4) is judged by that; addresses of groups (multicast) are
+nobody's.
 
 B bytes of all documents laid end to end, N documents, A anchors, S spans, G 8 groups of 16 bits,
 W words
@@ -21,10 +22,11 @@ U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
 
 #: Networks whose addresses lead to nobody: first address and bits. Sources: the IANA IPv4
-#: special-purpose address registry; 192.0.0.0/24 as a whole.
+#: special-purpose address registry; 192.0.0.0/24 as a whole; multicast, RFC 5771.
 _NETWORKS = """
     0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24
-    192.0.2.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 240.0.0.0/4
+    192.0.2.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 224.0.0.0/4
+    240.0.0.0/4
 """
 
 

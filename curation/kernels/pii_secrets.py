@@ -9,8 +9,12 @@ Telegram   8 to 10 digits, a colon, 35 characters that begin with AA
 JWT        three base64url parts with full stops between; the first two begin with eyJ ('{"')
 PEM        from "-----BEGIN ... PRIVATE KEY-----" to its END line; where the END is missing, as far
            as lines of base64 go
+Slack      the path of a webhook: hooks.slack.com/services/T.../B.../...
+bearer     what stands behind ": Bearer ", 16 characters or more with a letter and a digit
 values     8 to 128 characters with a letter and a digit, 2.75 bits a character by their
-           frequencies, no opening bracket in them, no variable
+           frequencies; up to the closing quote or, without quotes, to white space, a comma, an
+           angle bracket, or a mark after which something else begins (_GOES_ON); no variable, no
+           call, and no square bracket, which a placeholder has
 
 B bytes of all documents laid end to end, N documents, A anchors, S spans, P formats, L the
 longest prefix, W words, E 256 counts
@@ -45,15 +49,28 @@ _FORMATS = (
     *((b"xox%c-" % kind, 4, ALNUM | DASH, 20, 250) for kind in b"abeoprs"),  # Slack
     (b"AIza", 0, _WORD, 35, 35),  # Google
     (b"sk-", 2, _WORD, 32, 250),  # OpenAI, Anthropic and those that follow them
-    (b"sk_live_", 2, _CODE, 16, 247),  # Stripe
-    (b"rk_live_", 2, _CODE, 16, 247),
+    *((name, 2, _CODE, 16, 247) for name in (b"sk_live_", b"rk_live_", b"sk_test_", b"rk_test_")),
+    (b"whsec_", 5, _CODE, 32, 64),  # Stripe
+    (b"hf_", 2, _CODE, 34, 34),  # Hugging Face
+    (b"dop_v1_", 3, _LOWER_HEX, 64, 64),  # DigitalOcean
+    *(
+        (b"shp%s_" % kind, 5, _LOWER_HEX, 32, 32) for kind in (b"at", b"ca", b"pa", b"ss")
+    ),  # Shopify
+    (b"glsa_", 4, ALNUM | UNDER, 41, 41),  # Grafana
+    (b"dckr_pat_", 4, _WORD, 27, 36),  # Docker
+    (b"hvs.CAES", 5, _WORD, 60, 300),  # HashiCorp Vault
+    (b"lin_api_", 3, _CODE, 40, 40),  # Linear
+    (b"gsk_", 3, _CODE, 52, 52),  # Groq
+    (b"xapp-", 4, ALNUM | DASH, 30, 250),  # Slack
+    (b"AGE-SECRET-KEY-1", 3, UPPER | DIGIT, 58, 58),
+    *((name, 2, _WORD, 30, 1000) for name in (b"ya29.", b"ya29.c.", b"ya29.d.")),  # Google
     (b"npm_", 3, _CODE, 36, 36),
     (b"pypi-AgE", 4, _WORD, 60, 1000),
     (b"AC", 0, _LOWER_HEX, 32, 32),  # Twilio
     (b"SK", 0, _LOWER_HEX, 32, 32),
     (b"SG.", 0, _WORD | _DOTTED, 66, 66),  # SendGrid: 22 and 43 characters, a full stop between
 )
-_PREFIX_PL = np.zeros((len(_FORMATS), 12), dtype=np.uint8)
+_PREFIX_PL = np.zeros((len(_FORMATS), 16), dtype=np.uint8)
 for _p, (_prefix, *_) in enumerate(_FORMATS):
     _PREFIX_PL[_p, : len(_prefix)] = [*_prefix]
 _FORMAT_PF = np.array([(len(prefix), *rest) for prefix, *rest in _FORMATS])
@@ -79,10 +96,23 @@ _NAME_W = np.array([_hashed(word) for word in _NAMES.split()])
 _PUBLIC = np.array([*b"publickey"], dtype=np.uint8)
 _LONGEST_NAME = max(map(len, _NAMES.split()))
 
-#: Bytes that end a value without quotes; bytes that show it to be none: a call, a template.
+_SLACK = np.array([*b"hooks.slack.com/services/"], dtype=np.uint8)
+_BEARER = np.array([*b"bearer"], dtype=np.uint8)
+_BEARER_MARKS = (0x2D, 0x2E, 0x5F, 0x7E, 0x2B, 0x2F, 0x3D)  # RFC 6750: - . _ ~ + / =
+MIN_BEARER = 16
+
+#: Bytes that end a value without quotes; those of them that do so only where the value is over.
 _ENDS = np.zeros(256, dtype=np.bool_)
 _ENDS[[*range(33), *b"\"'`,;&|<>)}", 0x7F]] = True
-_OPENS = (0x28, 0x5B, 0x7B, 0x5D)  # ( [ { ]
+_GOES_ON = np.zeros(256, dtype=np.bool_)
+_GOES_ON[[*b"\"'`;&|)}"]] = True
+#: Bytes after one of _GOES_ON that show the value to be over.
+_OVER = _ENDS.copy()
+_OVER[[*b".:]?/\\"]] = True
+#: Bytes that show a value to be none where they open a call or a template: ( [ { ]
+_OPENS = (0x28, 0x5B, 0x7B, 0x5D)
+#: Marks of passwords that no name in a program has: ! # $ % & * ? @ ^ ~
+_CHOSEN_MARKS = (0x21, 0x23, 0x24, 0x25, 0x26, 0x2A, 0x3F, 0x40, 0x5E, 0x7E)
 #: Eight characters of which two are the same carry 2.75 bits each.
 MIN_VALUE, MAX_VALUE, MIN_BITS = 8, 128, 2.75
 
@@ -102,12 +132,15 @@ def find_secrets(data_B: U8, offset: I64, place_A: I64, row_A: I64) -> I64:
     for a in range(place_A.size):
         at = place_A[a]
         byte = data_B[at]
-        if CLASS[byte] & DIGIT or byte == 0x40 or at < done:
+        dated = byte == 0x32 and at > 0 and data_B[at - 1] == 0x61  # ya29.
+        if (CLASS[byte] & DIGIT and not dated) or byte == 0x40 or at < done:
             continue
         first, last = offset[row_A[a]], offset[row_A[a] + 1]
         start, stop = 0, 0
         if byte == 0x3A or byte == 0x3D:
-            start, stop = _after_name(data_B, first, at, last, count_E)
+            start, stop = _bearer(data_B, at, last, count_E)
+            if stop == 0:
+                start, stop = _after_name(data_B, first, at, last, count_E)
             if stop == 0 and byte == 0x3A:
                 start, stop = _after_colon(data_B, first, at, last, count_E)
         elif byte == 0x4A:
@@ -303,14 +336,67 @@ def _value_stop(data_B: U8, start: int, last: int, quote: int) -> int:
     """Return where a value ends: at its closing quote, or where _ENDS says; ``start`` for none."""
     stop, limit = start, min(last, start + MAX_VALUE + 1)
     while stop < limit and data_B[stop] != quote:
-        if data_B[stop] in _OPENS or (quote and data_B[stop] <= 0x20):
+        if data_B[stop] in _OPENS and _opens_code(data_B, start, stop, last):
             return start
-        if not quote and _ENDS[data_B[stop]]:
+        if quote and data_B[stop] <= 0x20:
+            return start
+        if not quote and _ENDS[data_B[stop]] and _is_over(data_B, stop, last):
             break
         stop += 1
     while stop > start and not quote and data_B[stop - 1] == 0x2E:
         stop -= 1
     return stop
+
+
+@numba.njit(cache=True, nogil=True)
+def _opens_code(data_B: U8, start: int, at: int, last: int) -> bool:
+    """Say whether the bracket at ``at`` opens a call or a template, or may be a placeholder's."""
+    byte, before = data_B[at], data_B[at - 1]
+    if byte == 0x5B or byte == 0x5D or at == start:
+        return True
+    if before == 0x24 or before == 0x7B or (before == 0x23 and byte == 0x7B):  # $( ${ {{ #{
+        return True
+    inner, limit = at + 1, min(last, at + 64)
+    while inner < limit and byte == 0x7B and CLASS[data_B[inner]] & (ALNUM | UNDER):
+        inner += 1
+    if inner < limit and data_B[inner] == 0x7D:
+        return True
+    marked, digit = False, False
+    for i in range(start + 1, at):
+        marked |= data_B[i] in _CHOSEN_MARKS
+        digit |= CLASS[data_B[i]] & DIGIT != 0
+    return not (marked and digit)
+
+
+@numba.njit(cache=True, nogil=True)
+def _is_over(data_B: U8, at: int, last: int) -> bool:
+    """Say whether a value without quotes is over at a byte of _ENDS; not in "Tr0ub4dor&3"."""
+    if not _GOES_ON[data_B[at]] or at + 1 >= last or _OVER[data_B[at + 1]]:
+        return True
+    at, limit = at + 1, min(last, at + 40)
+    while at < limit and (CLASS[data_B[at]] & _WORD or data_B[at] == 0x2E or data_B[at] == 0x3B):
+        at += 1
+    return bool(at < limit and data_B[at] == 0x3D)  # "&user=..." begins another
+
+
+@numba.njit(cache=True, nogil=True)
+def _bearer(data_B: U8, at: int, last: int, count_E: I64) -> tuple[int, int]:
+    """Return the span of the token in "Authorization: Bearer ..."; (0, 0) where there is none."""
+    start, limit = at + 1, min(last, at + 6)
+    while start < limit and data_B[start] in (0x20, 0x22, 0x27, 0x60, 0x3E):
+        start += 1
+    if start + 7 >= last or not _ends_with(data_B, start + 6, _BEARER) or data_B[start + 6] != 0x20:
+        return 0, 0
+    start += 7
+    stop = start
+    while stop < last and (CLASS[data_B[stop]] & ALNUM or data_B[stop] in _BEARER_MARKS):
+        stop += 1
+    while stop > start and data_B[stop - 1] == 0x2E:
+        stop -= 1
+    distinct, classes = _variety(data_B, start, stop, count_E)
+    mixed = classes & DIGIT != 0 and classes & LETTER != 0
+    found = mixed and stop - start >= MIN_BEARER and distinct >= DISTINCT
+    return (start, stop) if found else (0, 0)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -382,7 +468,8 @@ def _is_path(data_B: U8, start: int, stop: int, quoted: bool) -> bool:
 def _after_colon(data_B: U8, first: int, at: int, last: int, count_E: I64) -> tuple[int, int]:
     """Return the span of a password in a URL or of a Telegram bot's token."""
     if at + 2 < last and data_B[at + 1] == 0x2F and data_B[at + 2] == 0x2F:
-        return _url_password(data_B, at + 3, last, count_E)
+        start, stop = _slack_webhook(data_B, at + 3, last)
+        return (start, stop) if stop else _url_password(data_B, at + 3, last, count_E)
     low = at
     while low > first and at - low < 11 and CLASS[data_B[low - 1]] & DIGIT:
         low -= 1
@@ -395,6 +482,25 @@ def _after_colon(data_B: U8, first: int, at: int, last: int, count_E: I64) -> tu
     stop = _run_stop(data_B, at + 1, last, _WORD, 36)
     distinct, _ = _variety(data_B, at + 1, stop, count_E)
     return (low, stop) if stop - at - 1 == 35 and distinct >= DISTINCT else (0, 0)
+
+
+@numba.njit(cache=True, nogil=True)
+def _slack_webhook(data_B: U8, at: int, last: int) -> tuple[int, int]:
+    """Return the span of "T.../B.../..." in a Slack webhook's address; (0, 0) for none."""
+    start = at + _SLACK.size
+    if start >= last or not _ends_with(data_B, start, _SLACK):
+        return 0, 0
+    stop = start
+    for part in range(3):
+        begin = stop
+        stop = _run_stop(data_B, begin, last, _CODE, 65)
+        if not (20 if part == 2 else 8) <= stop - begin <= 64:
+            return 0, 0
+        if part < 2:
+            if data_B[begin] != (0x42 if part else 0x54) or stop >= last or data_B[stop] != 0x2F:
+                return 0, 0
+            stop += 1
+    return start, stop
 
 
 @numba.njit(cache=True, nogil=True)

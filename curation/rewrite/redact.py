@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
+from string import Formatter
 from typing import ClassVar
 
 import numpy as np
@@ -33,12 +35,13 @@ _AROUND = ("{}", "a {} b", "password={}", "phone {}", "{} 5551234")
 class RedactPii(Rewriter):
     """Replace personal data by placeholders; one new row for each row.
 
-    What is replaced is what ``Pii`` finds. Within a document the same value has the same
-    placeholder everywhere, the values of a kind are numbered by their first appearance:
-    "[email_1]". With a salt the number is a keyed hash of the value, 8 hexadecimal digits, so that
-    a value has one placeholder in the whole corpus, and only who has the salt can try which value
-    it stands for. Case does not tell addresses apart; spaces and marks do not tell telephone
-    numbers, cards and accounts apart.
+    What is replaced is what ``Pii`` finds. Within a document a value has one placeholder wherever
+    it is found, the values of a kind are numbered by their first appearance: "[email_1]". A number
+    whose placeholder the text holds already is passed over. With a salt the number is a keyed hash
+    of the value, 8 hexadecimal digits, so that a value has one placeholder in the whole corpus (two
+    values may share one), and only who has the salt can try which value it stands for. Case does
+    not tell addresses apart; spaces and marks do not tell telephone numbers, cards and accounts
+    apart.
 
     Redacting twice changes nothing more. A text without personal data stays as it is; a null
     stays a null.
@@ -47,13 +50,13 @@ class RedactPii(Rewriter):
     writes   text             large_string  the text, its personal data replaced; null likewise
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads: ClassVar[tuple[str, ...]] = ("text",)
     writes: ClassVar[pa.Schema] = columns("text")
 
     #: What to replace.
     kinds: tuple[Kind, ...] = ALL_KINDS
-    #: What stands in its place.
+    #: What stands in its place: {number}, and {kind} where wanted, among other characters.
     placeholder: str = _DEFAULT
     #: A secret of the corpus's owner; without it numbers mean something in one document only.
     salt: str = field(default="", repr=False)
@@ -63,12 +66,13 @@ class RedactPii(Rewriter):
         if self.placeholder == _DEFAULT:
             return
         try:
+            _check_fields(self.placeholder)
             shown = [_shown(self.placeholder, "phone", n) for n in ("1", "12345678", "a1b2c3d4")]
         except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
             raise RecipeError(
                 "RedactPii cannot fill in its placeholder.",
                 found=f"placeholder={self.placeholder!r}: {type(error).__name__}: {error}",
-                remedy=f"use {{kind}} and {{number}} and nothing else, such as {_DEFAULT!r}",
+                remedy=f"use {{number}}, perhaps {{kind}}, no other field: such as {_DEFAULT!r}",
             ) from None
         texts = [around.encode().replace(b"{}", one) for one in shown for around in _AROUND]
         offset = np.cumsum([0, *map(len, texts)])
@@ -91,7 +95,7 @@ class RedactPii(Rewriter):
         text = batch["text"]
         data, offset = bytes_and_offsets(text)
         found = find(data, offset, self.kinds)
-        made, stops = _replaced(data, offset, found, self._placeholders(data, found))
+        made, stops = _replaced(data, offset, found, self._placeholders(data, offset, found))
         mask = pa.py_buffer(np.packbits(is_valid(text), bitorder="little"))
         buffers = [mask, pa.py_buffer(stops), pa.py_buffer(made)]
         texts = pa.Array.from_buffers(pa.large_string(), len(text), buffers)
@@ -99,23 +103,50 @@ class RedactPii(Rewriter):
         parent = pa.array(np.arange(len(text), dtype=np.int32))
         return pa.RecordBatch.from_arrays([parent, texts], schema=schema)
 
-    def _placeholders(self, data: U8, found: Found) -> list[bytes]:
+    def _placeholders(self, data: U8, offset: I64, found: Found) -> list[bytes]:
         """Return what stands in the place of each span."""
         spans = zip(*(column.tolist() for column in found), strict=True)
         key = hashlib.sha256(self.salt.encode(errors="surrogatepass")).digest()
         view, counts = data.data, [0] * len(ALL_KINDS)
         known: dict[tuple[int, bytes], bytes] = {}
+        used: set[bytes] = set()
         made, row_before = [], -1
+        pattern = _pattern(self.placeholder)
         for row, kind, start, stop in spans:
             if row != row_before and not self.salt:
                 known, counts, row_before = {}, [0] * len(ALL_KINDS), row
+                used = {*pattern.findall(view[offset[row] : offset[row + 1]])}
             value = kind, _same(ALL_KINDS[kind], bytes(view[start:stop]))
             if value not in known:
-                counts[kind] += 1
-                number = _keyed(value, key) if self.salt else str(counts[kind])
-                known[value] = _shown(self.placeholder, ALL_KINDS[kind], number)
+                shown = _shown(self.placeholder, ALL_KINDS[kind], _keyed(value, key))
+                while not self.salt:
+                    counts[kind] += 1
+                    shown = _shown(self.placeholder, ALL_KINDS[kind], str(counts[kind]))
+                    if shown not in used:
+                        break
+                known[value] = shown
             made.append(known[value])
         return made
+
+
+def _check_fields(placeholder: str) -> None:
+    """Raise ValueError unless {number} is in it and every field stands plainly."""
+    names = set()
+    for _, name, form, conversion in Formatter().parse(placeholder):
+        if form or conversion:
+            raise ValueError(f"{{{name}}} takes no form")
+        names.add(name)
+    if "number" not in names:
+        raise ValueError("there is no {number}")
+
+
+def _pattern(placeholder: str) -> re.Pattern[bytes]:
+    """Return what matches a placeholder of any kind and of up to nine digits."""
+    parts = {"number": b"[0-9]{1,9}", "kind": "|".join(ALL_KINDS).join(("(?:", ")")).encode()}
+    pattern = b""
+    for text, name, _, _ in Formatter().parse(placeholder):
+        pattern += re.escape(text.encode()) + parts.get(name or "", b"")
+    return re.compile(pattern)
 
 
 def _shown(placeholder: str, kind: str, number: str) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -167,4 +168,37 @@ def test_a_line_of_50_megabytes_takes_memory_in_proportion(piece: str) -> None:
     words, peak = map(int, done.stdout.split())
     assert words == (1 if piece == "x" else 50_000_000 // len(piece))
     # the first part is Python, its libraries and, on a cold machine, the compiler
-    assert peak < 600_000_000 + 5 * 50_000_000 + 130 * words
+    assert peak < 1_000_000_000 + 5 * 50_000_000 + 130 * words
+
+
+#: Runs every kernel over texts that end where an array does, each by itself and all at once.
+WITHIN = """
+import pyarrow as pa
+from curation import *
+from tests.annotate.golden import GOLDEN_TEXTS
+from tests.oracles.nasty import BAD_BYTES, PIECES
+
+texts = [*filter(None, GOLDEN_TEXTS), *PIECES, "é" * 40, "One is here."]
+texts += ["".join(PIECES[n:]) for n in range(0, len(PIECES), 7)]
+rows = pa.array([*(text.encode() for text in texts), *BAD_BYTES], pa.large_binary())
+rows = rows[1:].view(pa.large_string())
+stages = [TextShape()]
+for words in ("english", "unicode", "space"):
+    stages += [GopherQuality(words=words), FineWebQuality(words=words)]
+    stages += [GopherRepetition(words=words)]
+for words in ("english", "unicode"):
+    stages += [C4Quality(words=words), C4Lines(words=words), C4Lines(terminal_only=False)]
+for stage in stages:
+    for n in range(len(rows)):
+        stage.annotate(pa.record_batch({"text": rows[n : n + 1]}))
+    stage.annotate(pa.record_batch({"text": rows}))
+"""
+
+
+@pytest.mark.slow
+def test_no_kernel_reads_or_writes_beyond_its_arrays(tmp_path: Path) -> None:
+    """Compiled code checks no bounds; what it overwrites is found out days later, if ever."""
+    checked = {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+    subprocess.run(
+        [sys.executable, "-c", WITHIN], cwd=ROOT, env=environment(checked), timeout=600, check=True
+    )

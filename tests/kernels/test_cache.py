@@ -251,7 +251,7 @@ def as_user(user: int) -> tuple[str, ...]:
     if shutil.which("setpriv") is None:
         pytest.skip("there is no setpriv to become another user with")
     done = subprocess.run(
-        [*words, sys.executable, "-c", "import curation"],
+        [*words, sys.executable, "-c", "import curation.kernels.words"],
         env=cold({}),
         cwd="/",
         capture_output=True,

@@ -110,6 +110,10 @@ Vitamin C. Plan B. McD. WORD. É. ÉÉ. iPhone X. Ж. ЖЖ. x. Q.
 ok:-) bad:-( hi:-D ok:)) no:-/ so:-P hmm-_- wow(^_^) x:') yes;-)
 word-d. a-e. 20°c. 20°f. -°C. it's-o.O hi<333 no</3 o_O! (o_O)
 5'9" 10'. §5(a)(2) No.1 #1. @5 $-5 -$5 (-5) ~$5
+5*-3 5--3 2^-1 5+-5 5*3 -3*-4
+a.com:8 a.com:80 http://a.com:8/x http://a.com:80/x a.com:8080. x.org:99?q
+a😀😀b a…😀b x😀y a…b a...😀b
+10:30a.m. 5:p x.y:z can-not I-'ll did-n't a-'s '-) :-)x x:-)y
 tel. 555-1234 (555) 123-4567 +1-555-123-4567 +44
 """.strip().splitlines()
 

@@ -47,6 +47,6 @@ nasty_text = st.one_of(
 nasty_texts = st.lists(nasty_text, max_size=5)
 
 
-def column(texts: list[str] | list[str | None], lead: str = "é lead\n") -> pa.Array:
+def column(texts: list[str] | list[str | None], lead: str = "é lead.") -> pa.Array:
     """Return texts as a column whose offsets do not start at 0: another row lies before them."""
     return pa.array([lead, *texts], pa.large_string())[1:]

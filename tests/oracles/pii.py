@@ -43,7 +43,11 @@ def is_public(address: str) -> bool:
     except ValueError:
         return False
     if isinstance(found, ipaddress.IPv4Address):
-        return found.is_global and found not in ipaddress.ip_network("192.0.0.0/24")
+        return (
+            found.is_global
+            and not found.is_multicast
+            and found not in ipaddress.ip_network("192.0.0.0/24")
+        )
     inner = found.ipv4_mapped or found.sixtofour
     if found in ipaddress.ip_network("64:ff9b::/96"):
         inner = ipaddress.ip_address(int(found) & 0xFFFFFFFF)
@@ -80,7 +84,18 @@ TOKENS = {
     "GitLab": r"glpat-[A-Za-z0-9_-]{20,300}",
     "Slack": r"xox[abeoprs]-[A-Za-z0-9-]{20,250}",
     "Google": r"AIza[A-Za-z0-9_-]{35}",
-    "Stripe": r"[sr]k_live_[A-Za-z0-9]{16,247}",
+    "Stripe": r"[sr]k_(?:live|test)_[A-Za-z0-9]{16,247}",
+    "Stripe, webhook": r"whsec_[A-Za-z0-9]{32,64}",
+    "Hugging Face": r"hf_[A-Za-z0-9]{34}",
+    "DigitalOcean": r"dop_v1_[0-9a-f]{64}",
+    "Shopify": r"shp(?:at|ca|pa|ss)_[0-9a-f]{32}",
+    "Grafana": r"glsa_[A-Za-z0-9_]{41}",
+    "Docker": r"dckr_pat_[A-Za-z0-9_-]{27,36}",
+    "Vault": r"hvs\.CAES[A-Za-z0-9_-]{60,300}",
+    "Linear": r"lin_api_[A-Za-z0-9]{40}",
+    "Groq": r"gsk_[A-Za-z0-9]{52}",
+    "Slack, app": r"xapp-[A-Za-z0-9-]{30,250}",
+    "Google, OAuth": r"ya29\.(?:[cd]\.)?[A-Za-z0-9_-]{30,1000}",
     "npm": r"npm_[A-Za-z0-9]{36}",
     "PyPI": r"pypi-AgE[A-Za-z0-9_-]{60,1000}",
     "Twilio": r"(?:AC|SK)[0-9a-f]{32}",

@@ -40,7 +40,9 @@ def test_what_stands_between_the_spans_is_left_alone(texts: list[str | None], sa
 
 @settings(deadline=None)
 @given(
-    mixed_text, st.sampled_from(["", "pepper"]), st.sampled_from(["[{kind}_{number}]", "<{kind}>"])
+    mixed_text,
+    st.sampled_from(["", "pepper"]),
+    st.sampled_from(["[{kind}_{number}]", "<{kind}{number}>"]),
 )
 def test_redacting_twice_changes_nothing_more(text: str, salt: str, placeholder: str) -> None:
     """A corpus that is put through two recipes must not be worn down."""
@@ -86,10 +88,24 @@ def test_only_wanted_kinds_are_replaced() -> None:
 
 def test_the_placeholder_is_the_users() -> None:
     """A tokenizer may have one token for it."""
-    assert redacted(["a@b.com c@d.org"], placeholder="<{kind}>") == ["<email> <email>"]
+    assert redacted(["a@b.com c@d.org"], placeholder="<{kind}{number}>") == ["<email1> <email2>"]
 
 
-@pytest.mark.parametrize("placeholder", ["{who}", "{kind", "{}", "{kind.x}", "\ud800"])
+@pytest.mark.parametrize(
+    "placeholder",
+    [
+        "{who}",
+        "{kind",
+        "{}",
+        "{kind.x}",
+        "\ud800",
+        "",
+        "[x]",
+        "<{kind}>",
+        "[{number!r}]",
+        "{number:>100000000}",
+    ],
+)
 def test_a_placeholder_that_cannot_be_filled_in_is_refused(placeholder: str) -> None:
     """It would be found out at the first address, hours into a run."""
     with pytest.raises(RecipeError, match="cannot fill in"):
@@ -97,12 +113,23 @@ def test_a_placeholder_that_cannot_be_filled_in_is_refused(placeholder: str) -> 
 
 
 @pytest.mark.parametrize(
-    "placeholder", ["email@example.com", "8.8.8.8", "{number}", "PHONE {number}"]
+    "placeholder", ["email{number}@example.com", "8.8.8.8 {number}", "{number}", "PHONE {number}"]
 )
 def test_a_placeholder_that_is_personal_data_is_refused(placeholder: str) -> None:
     """Redacting twice would number the placeholders."""
     with pytest.raises(RecipeError, match="its own placeholder"):
         RedactPii(placeholder=placeholder)
+
+
+def test_a_placeholder_that_the_text_holds_is_not_given_again() -> None:
+    """Two people would become one: the one who was redacted before and the one who is now."""
+    made = redacted(["[email_1] [phone_2] a@b.com c@d.org [email_3] a@b.com", "a@b.com"])
+    assert made == ["[email_1] [phone_2] [email_2] [email_4] [email_3] [email_2]", "[email_1]"]
+
+
+def test_a_password_leaves_no_tail() -> None:
+    """What is left of a password is most of the way to the whole."""
+    assert redacted(["password=Tr0ub4dor&3 x"]) == ["password=[secret_1] x"]
 
 
 def test_empty_and_null_rows_stay_rows() -> None:
