@@ -175,7 +175,7 @@ class Drill:
         process = start(self.place, name, "--workers", str(self.workers))
         wait_until(lambda: workers_of(process.pid) or process.poll() is not None)
         while sum(self.struck.values()) < self.kills:
-            time.sleep(self.random.uniform(0.05, 0.7))
+            time.sleep(self.random.uniform(0.2, 1.6))
             if process.poll() is not None:
                 break
             workers = workers_of(process.pid)

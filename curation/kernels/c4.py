@@ -109,7 +109,7 @@ def judge_lines(
                 held = _holds(whole_B, rare)
                 if held & _BRACKET and option_O[CITATIONS]:
                     kept_B = line_B[: _without_citations(whole_B, line_B, flag_C)]
-                    held = _holds(kept_B, rare)
+                    held = _holds(kept_B, 3)  # a citation may have parted rare letters
             verdict = _verdict(whole_B, kept_B, held, option_O, flag_C)
             tally_N9[n, verdict] += 1
             while word < words.size and words[word].start < first - start:

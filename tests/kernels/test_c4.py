@@ -155,6 +155,12 @@ def test_counts_do_not_depend_on_whether_the_text_is_asked_for(texts: list[str])
         ("It is " + "x" * 999 + ".", "kept", "It is " + "x" * 999 + "."),
         ("say lOREM iPSUM now.", "lorem", None),
         ("lorem[1] ipsum is javascript.", "lorem", None),
+        ("ja[1]vascript is so.", "javascript", None),  # rare letters that a citation parts
+        ("this j[]avascri[2]pt is so.", "javascript", None),
+        ("say lorem ip[1]sum now.", "lorem", None),
+        ("all ter[edit]ms of use are.", "policy", None),
+        ("a pri[3]v[4]acy policy is.", "policy", None),
+        ("it uses coo[citation needed]kies.", "policy", None),
         ("[lorem ip]sum is so.", "kept", "[lorem ip]sum is so."),
         ("this is JAVASCRIPT {}.", "javascript", None),
         ("this javascrip t is so.", "kept", "this javascrip t is so."),
@@ -222,3 +228,16 @@ def test_bytes_that_are_no_utf8_are_judged_without_a_crash(raw: bytes) -> None:
     assert tally[0, 1:].sum() >= 1
     assert tally[1].tolist() == [1, 1, 0, 0, 0, 0, 0, 0, 0]
     assert bytes(text_B[text_offset[1] : text_offset[2]]) == b"One is here."
+
+
+@pytest.mark.parametrize(
+    "phrase",
+    ["javascript", "lorem ipsum", "{", *oracle.POLICY, "[edit]", "PRIVACY POLICY", "Use Cookies"],
+)
+def test_a_phrase_is_found_wherever_it_stands(phrase: str) -> None:
+    """A first look, 32 bytes at a time, says of most pages that they hold none."""
+    texts = [
+        f"{'a' * before} a b {phrase}{'.' * after}" for before in range(70) for after in (0, 1)
+    ]
+    wanted = [oracle.judge(text, oracle.Options(), words.unicode) for text in texts]
+    assert judge(texts, oracle.Options()) == wanted
