@@ -198,7 +198,7 @@ class Drill:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("workers", "kills"), [(1, 7), (2, 7), (4, 6)])
+@pytest.mark.parametrize(("workers", "kills"), [(1, 3), (2, 7), (4, 6)])
 def test_a_store_survives_kills_at_random_moments(
     place: Path, calm: Path, workers: int, kills: int
 ) -> None:
