@@ -27,12 +27,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import pyarrow as pa
 
 from curation.columns import COLUMNS, PLACE
 from curation.errors import IntegrityError, RecipeError, ResourceError
+
+if TYPE_CHECKING:
+    from curation.build import Build
 
 #: A batch ends at whichever comes first; memory is bounded by these and not by the corpus.
 BATCH_BYTES = 8 << 20
@@ -40,6 +43,8 @@ BATCH_ROWS = 8192
 
 #: Optional column of any stage's output: why a row could not be done, null where it could.
 ERROR = "error"
+#: Under this name a pickled stage of a user's carries its text.
+_TEXT = "_text_when_pickled"
 #: Column of a Rewriter's output: index, within the batch, of the row that a new row comes from.
 PARENT = "parent"
 
@@ -53,6 +58,8 @@ class Stage:
     #: Columns handed over where an earlier step writes them, and as nulls where none does.
     may_read: ClassVar[tuple[str, ...]] = ()
     writes: ClassVar[pa.Schema] = pa.schema([])
+    #: Whether a build's record holds the settings, for who works on from what the stage wrote.
+    recorded: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -75,8 +82,25 @@ class Stage:
             "files": [content_hash(path) for path in self.model_files()],
         }
         if not type(self).__module__.startswith("curation."):
-            facts["source"] = _source_text(type(self))  # a user edits more often than they count
+            facts["source"] = self._written()  # a user edits more often than they count
         return facts
+
+    def _written(self) -> object:
+        """Return the text that makes a user's stage what it is."""
+        return self.__dict__.get(_TEXT) or _source_text(type(self))
+
+    def __getstate__(self) -> dict[str, object]:
+        """Take a user's text along: where the stage is unpickled, its file is not known."""
+        if type(self).__module__.startswith("curation.") and type(self) is not FunctionAnnotator:
+            return self.__dict__
+        return {**self.__dict__, _TEXT: self._written()}
+
+    def examples(self) -> pa.RecordBatch | None:
+        """Return rows to try the contract on, where made-up columns would not fit each other."""
+        return None
+
+    def finish(self, build: Build) -> None:
+        """Do what is to be done once the build that this stage is part of is finished."""
 
     def __str__(self) -> str:
         shown = [
@@ -207,6 +231,9 @@ class Rows(Protocol):
     def batches(self, *names: str) -> Iterator[pa.RecordBatch]:
         """Yield the named columns of all rows in source order."""
 
+    def maker(self, name: str) -> Stage | None:
+        """Return the stage that a column comes from; None where that is not known."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reducer(Stage):
@@ -245,12 +272,15 @@ class FunctionAnnotator(Annotator):
         return {
             "stage": "function",
             "name": self.function.__qualname__,
-            "source": _source_text(self.function),
-            "around": _surroundings(self.function, set()),
+            "source": self._written(),
             "version": self.version,
             "rowwise": self.rowwise,
             "writes": [(f.name, str(f.type)) for f in self.writes],
         }
+
+    def _written(self) -> object:
+        known = self.__dict__.get(_TEXT)
+        return known or (_source_text(self.function), _surroundings(self.function, set()))
 
     def annotate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         arrays = [batch[name] for name in self.reads]
