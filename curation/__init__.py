@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from curation.build import Build as Build
     from curation.dedup.exact import ExactDuplicates as ExactDuplicates
     from curation.dedup.exact import TextHash as TextHash
+    from curation.dedup.minhash import MinHashSketch as MinHashSketch
+    from curation.dedup.near import NearDuplicates as NearDuplicates
     from curation.dedup.shingle import ShingleHash as ShingleHash
     from curation.extract.html import ExtractHtml as ExtractHtml
     from curation.extract.normalize import Normalize as Normalize
@@ -115,6 +117,8 @@ _HOME = {
     "BlockedWords": "annotate.blocked",
     "TextHash": "dedup.exact",
     "ExactDuplicates": "dedup.exact",
+    "MinHashSketch": "dedup.minhash",
+    "NearDuplicates": "dedup.near",
     "ShingleHash": "dedup.shingle",
     "Chunk": "rewrite.chunk",
     "Pii": "annotate.pii",

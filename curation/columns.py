@@ -120,6 +120,20 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "shingle_hash": (pa.uint64(), "smallest hash of the text's runs of words"),
     "duplicate_of": (_TEXT, "id of the row that this one repeats; null for the one that stays"),
     "group_size": (pa.uint64(), "rows of the group, the one that stays included"),
+    "group_id": (_TEXT, "id of the row that stays, its own row included; null for a row alone"),
+    "similarity": (_SHARE, "how alike the row and the one that it repeats are, 0..1"),
+    "duplicate_in": (_TEXT, "index of an earlier build that the repeated row is in"),
+    "sketch": (_BYTES, "MinHash signature: a hash a permutation, little-endian, band after band"),
+    "shingle_count": (pa.uint32(), "different shingles (runs of words or characters) of the text"),
+    "embedding": (pa.large_list(pa.float32()), "sentence embedding of the text"),
+    "upsampling_weight": (pa.uint32(), "how often the row is to be trained on"),
+    "repeat_spans": (pa.large_list(SPAN), "pieces of the text that stand elsewhere too, in order"),
+    "repeat_char_frac": (_SHARE, "share of the text's bytes in such pieces"),
+    # decontamination
+    "contaminated_by": (_TEXT, "evaluation item that the row overlaps with, TASK#ITEM"),
+    "contamination_rule": (_TEXT, "which rule found the overlap"),
+    "contamination_frac": (_SHARE, "share of the item's n-grams that the row holds"),
+    "contamination_spans": (pa.large_list(SPAN), "overlapping pieces of the text; kind: the item"),
     # lineage
     "parent_id": (_TEXT, "id of the row that this one was made from"),
 }

@@ -126,6 +126,11 @@ def _docstring_states_columns(stage: Stage) -> None:
         found = [(name, _type_name(kind)) for name, kind in lines if kind]
         if lines and not found:  # prose, such as "what the members write"
             continue
+        if section == "reads" and isinstance(inspect.getattr_static(stage, "reads"), property):
+            # settings decide what is read: more columns than stated, or fewer
+            both = {name for name, _ in found} & {name for name, _ in wanted}
+            found = [column for column in found if column[0] in both]
+            wanted = [column for column in wanted if column[0] in both]
         if not _states(found, wanted):
             facts = f"{section} are declared as {wanted} and stated as {found}"
             raise _broken(stage, "the docstring states the columns that the class declares", facts)
@@ -228,6 +233,10 @@ class MemoryRows:
         """Yield the named columns of all rows in order."""
         for batch in self._batches:
             yield batch.select(list(names))
+
+    def maker(self, name: str) -> Stage | None:
+        """Nothing is known of where the rows come from."""
+        return None
 
 
 def _check_reducer(stage: Reducer, rows: pa.RecordBatch) -> None:
@@ -375,6 +384,8 @@ def _repeated(names: Sequence[object]) -> str:
 def _example_rows(stage: Stage, examples: pa.RecordBatch | None, repeat: int = 1) -> pa.RecordBatch:
     """Return the columns a stage reads, from the examples given or else from made-up values."""
     names = [*dict.fromkeys([*stage.reads, *stage.may_read])]
+    if examples is None and (own := stage.examples()) is not None:
+        examples = own if "id" in own.schema.names else _with_ids(own)
     if examples is None:
         return _made_up(stage, names, repeat)
     absent = [name for name in stage.reads if name not in examples.schema.names]

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from curation.columns import COLUMNS
 from curation.engine.batch import BatchState, StepCount, Tally
 from curation.engine.best import Ranked, at_least, find_threshold, ranked
 from curation.engine.guard import Watch
@@ -18,7 +19,7 @@ from curation.engine.plan import SELECTION, Phase, Plan, PlannedStep
 from curation.engine.view import BatchColumns, ShardView, spread
 from curation.errors import RecipeError
 from curation.recipe import KeepBest, Sample, step_name
-from curation.stage import ERROR, Reducer
+from curation.stage import ERROR, Reducer, Stage
 from curation.store import PartWriter, Store, part_facts
 
 #: group → shard key → the manifest's facts of the part written
@@ -60,10 +61,24 @@ class SurvivingRows:
                 if len(state.rows):
                     yield self.columns(state, names)
 
+    def maker(self, name: str) -> Stage | None:
+        """Return the stage that a column comes from."""
+        group = self.step.reads.get(name, "")
+        steps = (step for phase in self.plan.phases for step in phase.steps if step.group == group)
+        made = next((step.step for step in steps if group), self.plan.source)
+        return made if isinstance(made, Stage) else None
+
     def columns(self, state: BatchState, names: tuple[str, ...]) -> pa.RecordBatch:
-        """Return the named columns of one batch's rows that are there."""
-        reads = {name: self.step.reads[name] for name in names}
-        return state.columns.batch(reads, state.chosen(state.rows))
+        """Return the named columns of one batch's rows that are there.
+
+        A column that the step may read and no step writes is null.
+        """
+        reads = {name: self.step.reads[name] for name in names if name in self.step.reads}
+        batch = state.columns.batch(reads, state.chosen(state.rows))
+        for name in names:
+            if name not in reads:
+                batch = batch.append_column(name, pa.nulls(len(state.rows), COLUMNS[name][0]))
+        return batch.select(list(names))
 
 
 def run_reduce(store: Store, plan: Plan, phase: Phase, watch: Watch) -> Facts:

@@ -425,4 +425,5 @@ def step_facts(planned: PlannedStep) -> dict[str, Any]:
         "group": planned.group,
         "reads": dict(planned.reads),
         "writes": step.writes.names if isinstance(step, Stage) else [],
+        "settings": describe(step) if isinstance(step, Stage) and step.recorded else None,
     }

@@ -18,6 +18,7 @@ from curation.engine.record import rows_in_error, total, write_record
 from curation.engine.task import Done, Task, run_task
 from curation.errors import DataError, RecipeError, RunStopped
 from curation.recipe import Recipe
+from curation.stage import Stage
 from curation.store import PartReader, Store
 
 if TYPE_CHECKING:
@@ -61,6 +62,10 @@ def run_recipe(
             raise run.stopped() from None
         finally:
             shown.close()
+        build = Build(folder, plan.fingerprint)
+        for step in recipe.steps:
+            if isinstance(step, Stage):
+                step.finish(build)
         folder.log(
             build=plan.fingerprint,
             recipe=recipe.origin,
@@ -68,7 +73,7 @@ def run_recipe(
             seconds=round(time.time() - began, 3),
             workers=count,
         )
-    return Build(folder, plan.fingerprint)
+    return build
 
 
 def usable_cores() -> int:

@@ -1,0 +1,290 @@
+"""How ``NearDuplicates`` does its work: bands, pairs, verified pairs, groups, columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.arrow import bytes_and_offsets, from_bytes_and_offsets, is_valid, to_column, values_of
+from curation.dedup.bands import BandEntries, Pairs, halves
+from curation.dedup.index import Index, open_index
+from curation.dedup.preference import preference_of, scope_of
+from curation.dedup.shinglesets import ShingleSets
+from curation.dedup.spill import Array, Bytes, RowArrays, Spill
+from curation.kernels.candidates import Preference, bucket_pairs, index_pairs
+from curation.kernels.components import (
+    GOES,
+    STAYS,
+    choose_twins,
+    join,
+    open_rows,
+    roots,
+    settle,
+)
+from curation.kernels.hashing import hash_bytes
+from curation.kernels.minhash import band_keys
+
+if TYPE_CHECKING:
+    from curation.dedup.minhash import MinHashSketch
+    from curation.dedup.near import NearDuplicates
+    from curation.stage import Rows
+
+F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
+
+#: Share of the memory that one array over all rows may take before it becomes a file.
+_ROW_ARRAY_FRAC = 1 / 32
+_EDGES_FRAC = 1 / 8
+#: Rows of a batch of the result.
+_OUT_ROWS = 1 << 16
+
+#: A verified pair.
+EDGE = np.dtype([("pair", np.uint64), ("similarity", np.float64)])
+
+
+class Grouping:
+    """One reduction; each method is a step, in the order of ``batches``."""
+
+    def __init__(self, stage: NearDuplicates, sketcher: MinHashSketch, rows: Rows) -> None:
+        self.stage, self.sketcher, self.rows = stage, sketcher, rows
+        self.count = rows.count
+        self.scratch: Path = rows.scratch
+        self.memory = stage.memory_bytes
+        self.arrays = RowArrays(
+            self.scratch / "rows", self.count, int(self.memory * _ROW_ARRAY_FRAC)
+        )
+        self.indexes: Sequence[Index] = [open_index(path) for path in stage.against]
+        for index in self.indexes:
+            index.check_settings(sketcher)
+        full = self.arrays.full
+        self.first, self.shingles = full("first", 0, np.uint64), full("shingles", 0, np.uint32)
+        self.tie, self.copies = full("tie", 0, np.uint64), full("copies", 1, np.uint64)
+        self.state = full("state", STAYS, np.uint8)
+        self.twin, self.alike = full("twin", -1, np.int64), full("alike", 0, np.float64)
+        self.home = full("home", -1, np.int16)  # the index that the twin is in
+        self.sketched = full("sketched", 0, np.bool_)
+        self.id_stop = full("id_stop", 0, np.int64)
+
+    @property
+    def preference(self) -> Preference:
+        return Preference(self.first, self.shingles, self.tie)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Do all steps and yield the columns of all rows in their order."""
+        if self.count == 0:
+            return
+        entries = self._read()
+        pairs, index_pairs = self._pair(entries)
+        if self.stage.verify:
+            sets = self._shingle_sets([pairs, *index_pairs])
+            self._match_indexes(index_pairs, sets)
+            self._break_chains(pairs, sets)
+        else:
+            self._join(pairs)
+        yield from self._columns()
+
+    # ---- sketches to pairs
+
+    def _read(self) -> BandEntries:
+        """Read everything but the text: keys, preferences, ids."""
+        entries = BandEntries(self.scratch, self.sketcher.bands, self.count, self.memory)
+        self._ids = Bytes(self.scratch / "ids.bin")
+        names = ["id", "sketch", "shingle_count", "group_size", *self.stage.looked_at]
+        band_K, start, id_bytes = np.arange(self.sketcher.bands), 0, 0
+        for batch in self.rows.batches(*dict.fromkeys(names)):
+            stop = start + len(batch)
+            data, offset = bytes_and_offsets(batch["id"])
+            self._ids.add(data[offset[0] : offset[-1]])
+            self.id_stop[start:stop] = offset[1:] - offset[0] + id_bytes
+            id_bytes += int(offset[-1] - offset[0])
+            self.tie[start:stop] = hash_bytes(data, offset)
+            self.first[start:stop] = preference_of(self.stage, batch)
+            valid = is_valid(batch["sketch"])
+            counts = np.where(
+                is_valid(batch["shingle_count"]), values_of(batch["shingle_count"]), 0
+            )
+            self.shingles[start:stop] = counts
+            self.sketched[start:stop] = valid
+            known = is_valid(batch["group_size"])
+            self.copies[start:stop] = np.where(known, values_of(batch["group_size"]), 1)
+            hash_NH = self.sketcher.hashes(batch["sketch"].filter(to_column(valid)))
+            key_NK = band_keys(hash_NH, band_K, self.sketcher.rows)
+            if self.stage.within:
+                key_NK ^= scope_of(self.stage.within, batch)[valid, None]
+            entries.add((start + np.flatnonzero(valid)).astype(np.uint32), key_NK)
+            start = stop
+        return entries
+
+    def _pair(self, entries: BandEntries) -> tuple[Pairs, list[Pairs]]:
+        """Return the pairs of rows, and for each index those of a row and one of its rows."""
+        least = self.stage.similarity if self.stage.verify else 0.0
+
+        def no_pairs(name: str) -> Pairs:
+            return Pairs(self.scratch / name, self.count, self.sketcher.bands, self.memory)
+
+        pairs = no_pairs("pairs")
+        found = [no_pairs(f"pairs-{number}") for number in range(len(self.indexes))]
+        for band, key_E, row_E in entries.sorted_parts():
+            pairs.add(bucket_pairs(key_E, row_E, self.preference, least))
+            for index, matches in zip(self.indexes, found, strict=True):
+                keys, rows = index.band(band)
+                matches.add(
+                    index_pairs(key_E, row_E, self.shingles, keys, rows, index.shingles, least)
+                )
+        return pairs, found
+
+    # ---- pairs to verified pairs
+
+    def _shingle_sets(self, all_pairs: Sequence[Pairs]) -> ShingleSets:
+        """Read the text of the rows that have a pair, and keep their shingles on disk."""
+        wanted = self.arrays.full("wanted", 0, np.bool_)
+        for number, pairs in enumerate(all_pairs):
+            for pair_P in pairs:
+                upper, lower = halves(pair_P)
+                wanted[upper] = True
+                if number == 0:
+                    wanted[lower] = True
+        sets = ShingleSets(self.scratch / "sets.bin", self.arrays, self.shingles)
+        start = 0
+        for batch in self.rows.batches("text") if wanted.any() else ():
+            stop = start + len(batch)
+            sets.add(batch["text"], start, np.flatnonzero(wanted[start:stop]), self.sketcher)
+            start = stop
+        return sets.done()
+
+    def _match_indexes(self, found: Sequence[Pairs], sets: ShingleSets) -> None:
+        """Give each row that repeats one of an index's rows the one that it is most like."""
+        for number, (index, pairs) in enumerate(zip(self.indexes, found, strict=True)):
+            for pair_P in pairs.pop_all():
+                for part_P, alike_P in sets.compared(pair_P, index.sets, self.memory):
+                    keep = alike_P >= self.stage.similarity
+                    self._take_better(number, part_P[keep], alike_P[keep])
+
+    def _take_better(self, number: int, pair_P: U64, alike_P: F64) -> None:
+        row_P, other_P = halves(pair_P)
+        order = np.lexsort((other_P, -alike_P, row_P))
+        first = np.unique(row_P[order], return_index=True)[1]
+        best = order[first]
+        best = best[alike_P[best] > self.alike[row_P[best]]]
+        row = row_P[best]
+        self.twin[row], self.alike[row] = other_P[best], alike_P[best]
+        self.home[row], self.state[row] = number, GOES
+
+    def _break_chains(self, pairs: Pairs, sets: ShingleSets) -> None:
+        """Verify the pairs, decide which rows stay and give each that goes its twin."""
+        edges = Spill(self.scratch / "edges", EDGE, int(self.memory * _EDGES_FRAC))
+        for part, pair_P in enumerate(pairs.pop_all()):
+            for part_P, alike_P in sets.compared(pair_P, sets.sets, self.memory):
+                keep = alike_P >= self.stage.similarity
+                edge = np.empty(int(keep.sum()), dtype=EDGE)
+                edge["pair"], edge["similarity"] = part_P[keep], alike_P[keep]
+                edges.add(part, edge)
+        parts = edges.parts
+        for part in parts:
+            open_rows(_column(edges.read(part), "pair"), self.state)
+        left, backwards = 1, False
+        while left:
+            left = 0
+            for part in reversed(parts) if backwards else parts:
+                left += settle(_column(edges.read(part), "pair"), self.state, backwards)[1]
+            backwards = not backwards
+        for part in parts:
+            edge = edges.pop(part)
+            pair_P, alike_P = _column(edge, "pair"), _column(edge, "similarity")
+            own = self.home[halves(pair_P)[0]] < 0
+            choose_twins(
+                pair_P[own], alike_P[own], self.state, self.twin, self.alike, self.preference
+            )
+
+    def _join(self, pairs: Pairs) -> None:
+        """Make one group of all that is chained together, unverified."""
+        parent = self.arrays.full("parent", 0, np.uint32)
+        parent[:] = np.arange(self.count)
+        for pair_P in pairs.pop_all():
+            join(pair_P, parent, self.preference)
+        root = roots(parent)
+        goes = root != np.arange(self.count)
+        self.twin[goes] = root[goes]
+        self.state[goes] = GOES
+        self._estimate()
+
+    def _estimate(self) -> None:
+        """Give each row that goes the share of sketch values in which it agrees with its twin."""
+        from curation.kernels.minhash import agreement
+
+        goes = np.flatnonzero(self.state == GOES)
+        wanted = self.arrays.full("wanted", 0, np.bool_)
+        wanted[goes] = wanted[self.twin[goes]] = True
+        place = self.arrays.full("place", -1, np.int64)
+        place[wanted] = np.arange(int(wanted.sum()))
+        sketches, start = Bytes(self.scratch / "sketches.bin"), 0
+        for batch in self.rows.batches("sketch"):
+            mask = wanted[start : start + len(batch)]
+            hash_NH = self.sketcher.hashes(batch["sketch"].filter(to_column(mask)))
+            sketches.add(hash_NH.ravel().view(np.uint8))
+            start += len(batch)
+        kind = np.dtype(f"<u{self.sketcher.bits // 8}")
+        hash_NH = sketches.done().view(kind).reshape(-1, self.sketcher.values)
+        self.alike[goes] = agreement(hash_NH, place[goes], place[self.twin[goes]])
+
+    # ---- groups to columns
+
+    def _columns(self) -> Iterator[pa.RecordBatch]:
+        """Yield the columns of all rows."""
+        ids = self._ids.done()
+        size = self.arrays.full("size", 0, np.uint64)
+        size += self.copies
+        own = np.flatnonzero((self.state == GOES) & (self.home < 0))
+        np.add.at(size, self.twin[own], self.copies[own])
+        grouped = self.arrays.full("grouped", 0, np.bool_)
+        grouped[self.twin[own]] = True
+        for start in range(0, self.count, _OUT_ROWS):
+            rows = np.arange(start, min(start + _OUT_ROWS, self.count))
+            yield self._batch(rows, ids, size, grouped)
+
+    def _batch(self, rows: I64, ids: Array, size: U64, grouped: Array) -> pa.RecordBatch:
+        goes, home = self.state[rows] == GOES, self.home[rows]
+        here = goes & (home < 0)
+        stays = np.where(here, self.twin[rows], rows)
+        in_group = here | grouped[rows]
+        twins = self._ids_of(stays, here, ids)
+        names = twins
+        for number, index in enumerate(self.indexes):
+            mask = home == number
+            found = index.ids(np.where(mask, self.twin[rows], 0), mask)
+            names = pc.if_else(to_column(mask), found, names)
+        homes = pa.array([index.name for index in self.indexes], pa.large_string())
+        sizes = np.where(goes & ~here, self.copies[rows], size[stays])
+        arrays = [
+            names,
+            to_column(self.alike[rows].astype(np.float32), goes),
+            self._ids_of(stays, in_group, ids),
+            to_column(sizes, self.sketched[rows]),
+            homes.take(to_column(home.astype(np.int64), home >= 0)),
+        ]
+        return pa.RecordBatch.from_arrays(arrays, schema=self.stage.writes)
+
+    def _ids_of(self, row_N: I64, mask: Array, ids: Array) -> pa.Array:
+        """Return the ids of rows; null where the mask is False."""
+        stop = self.id_stop[row_N]
+        start = np.where(row_N > 0, self.id_stop[row_N - 1], 0)
+        return gathered(ids, start, np.where(mask, stop, start), mask)
+
+
+def gathered(data: Array, start_N: I64, stop_N: I64, valid: Array) -> pa.Array:
+    """Return pieces of bytes as a column of strings; null where ``valid`` is False."""
+    from curation.kernels.chunks import copy_pieces
+
+    copied, offset = copy_pieces(data, start_N, stop_N)
+    return from_bytes_and_offsets(copied, offset, pa.large_string(), valid)
+
+
+def _column(edge: Array, name: str) -> npt.NDArray[Any]:
+    return np.ascontiguousarray(edge[name])

@@ -1,0 +1,83 @@
+"""How alike documents really are: the Jaccard similarity of their sets of shingles.
+
+P pairs, S shingles, T slots of a table
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from curation.kernels.leaf import leaf
+
+F64 = npt.NDArray[np.float64]
+U32 = npt.NDArray[np.uint32]
+U64 = npt.NDArray[np.uint64]
+I64 = npt.NDArray[np.int64]
+
+_LOWER = np.uint64(0xFFFFFFFF)
+
+
+@numba.njit(cache=True, nogil=True)
+def similarities(
+    pair_P: U64,
+    start_N: I64,
+    count_N: U32,
+    shingle_S: U64,
+    start_M: I64,
+    count_M: U32,
+    other_S: U64,
+) -> F64:
+    """Return float64[P]: the Jaccard similarity of each pair.
+
+    pair_P     uint64[P]  a row in the upper 32 bits, one of the others in the lower; ascending,
+                          so that a row's table is made once for all its pairs
+    start_N    int64[N]   row n's different shingles are shingle_S[start_N[n]:][:count_N[n]]
+    start_M    int64[M]   the same of the others; they may be the very same arrays
+    """
+    similarity_P = np.empty(pair_P.size, dtype=np.float64)
+    table_T = np.empty(2, dtype=np.uint64)
+    held, slots = np.int64(-1), 2
+    for p in range(pair_P.size):
+        row = np.int64(pair_P[p] >> np.uint64(32))
+        other = np.int64(pair_P[p] & _LOWER)
+        mine_S = shingle_S[start_N[row] : start_N[row] + count_N[row]]
+        theirs_S = other_S[start_M[other] : start_M[other] + count_M[other]]
+        if row != held:
+            while slots < 4 * mine_S.size:
+                slots *= 2
+            while slots > 8 * mine_S.size and slots > 2:
+                slots //= 2
+            if slots > table_T.size:
+                table_T = np.empty(slots, dtype=np.uint64)
+            _fill(mine_S, table_T[:slots])
+            held = row
+        shared = _count_held(theirs_S, table_T[:slots])
+        both = mine_S.size + theirs_S.size - shared
+        similarity_P[p] = shared / both if both > 0 else 0.0
+    return similarity_P
+
+
+@leaf
+def _fill(shingle_S: U64, table_T: U64) -> None:
+    table_T[:] = 0
+    mask = np.uint64(table_T.size - 1)
+    for s in range(shingle_S.size):
+        value = shingle_S[s] | np.uint64(1)  # an empty slot is 0
+        slot = (value >> np.uint64(20)) & mask
+        while table_T[slot] != 0:
+            slot = (slot + np.uint64(1)) & mask
+        table_T[slot] = value
+
+
+@leaf
+def _count_held(shingle_S: U64, table_T: U64) -> int:
+    mask, found = np.uint64(table_T.size - 1), 0
+    for s in range(shingle_S.size):
+        value = shingle_S[s] | np.uint64(1)
+        slot = (value >> np.uint64(20)) & mask
+        while table_T[slot] != 0 and table_T[slot] != value:
+            slot = (slot + np.uint64(1)) & mask
+        found += table_T[slot] == value
+    return found
