@@ -1,8 +1,9 @@
 """What in a finished build is worth a second look, though nothing failed.
 
-Three things tell a person that a recipe does not do what they think: a rule that drops nothing or
-nearly everything, a step that yields no text for a whole source, and a score that is the same for
-every row. They are looked for once, at the end of a run, and kept in the build's record.
+Four things tell a person that a recipe does not do what they think: a rule that drops nothing or
+nearly everything, a step that yields no text for a whole source, a source most of whose rows are
+found to repeat one single row, and a score that is the same for every row. They are looked for
+once, at the end of a run, and kept in the build's record.
 
 A rule is judged by the counts of its shards. Columns are judged over all rows that the store holds
 a score for, those of earlier thresholds included. A row that a stage could not do has no score; of
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -38,11 +40,13 @@ ALARM_DROP_FRAC = 0.95
 #: So many shards or sources are named in a line.
 ALARM_LISTED = 3
 
+#: Columns that are not judged as scores: text, and what is null for all where nothing asks for it.
+_UNTOLD = ("text", "duplicate_in")
 #: Characters of a rule or a value that are shown, and files of a shard.
 _SHOWN_CHARS = 100
 _SHOWN_FILES = 2
 
-Kind = Literal["drops nothing", "drops nearly all", "yields no text", "constant"]
+Kind = Literal["drops nothing", "drops nearly all", "yields no text", "one group", "constant"]
 #: Counts of one shard as its selection part notes them: before the first step, and after each.
 Tally = Mapping[str, Any]
 
@@ -105,6 +109,8 @@ def find_alarms(store: Store, plan: Plan, notes: Sequence[Sequence[Tally]]) -> l
             elif isinstance(step, Annotator | Reducer):
                 if "text" in step.writes.names and isinstance(step, Annotator):
                     found += _TextYield(store, plan, phase, planned).alarms(told)
+                if {"duplicate_of", "group_size"} <= {*step.writes.names}:
+                    found += _group_alarms(store, plan, phase, planned)
                 found += _constant_alarms(store, plan, planned)
     return found
 
@@ -282,6 +288,65 @@ def _count_texts(path: Path, names: pa.Array) -> tuple[dict[str | None, int], se
     return {item["values"]: item["counts"] for item in counts}, texts
 
 
+# ---------------------------------------------------------------- groups
+
+
+def _group_alarms(store: Store, plan: Plan, phase: Phase, planned: PlannedStep) -> Iterator[Alarm]:
+    """Yield the sources that lose more than half of their rows to one group."""
+    counts = [
+        batch.group_by("source").len("rows")
+        for batch in _twins(store, plan, phase, planned, ["source"])
+    ]
+    rows = pl.concat(counts).group_by("source").agg(pl.col("rows").sum())
+    rows = rows.filter(pl.col("rows") >= ALARM_MIN_ROWS)
+    if rows.is_empty():
+        return
+    # only a group of so many rows can be the one: few are, and only theirs are counted
+    large = [
+        batch.join(rows, on="source", nulls_equal=True)
+        .filter(pl.col("duplicate_of").is_not_null() & (2 * pl.col("group_size") > pl.col("rows")))
+        .group_by("source", "duplicate_of", "rows")
+        .len("lost")
+        for batch in _twins(store, plan, phase, planned, ["source", "duplicate_of", "group_size"])
+    ]
+    found = (
+        pl.concat(large)
+        .group_by("source", "duplicate_of", "rows")
+        .agg(pl.col("lost").sum())
+        .filter(2 * pl.col("lost") > pl.col("rows"))
+        .sort("lost", "source", descending=[True, False])
+    )
+    if found.is_empty():
+        return
+    listed = _listed(
+        f"{_shown(row['source'])} ({row['lost']:,} of {row['rows']:,} rows repeat "
+        f"{_cut(row['duplicate_of'])})"
+        for row in found.iter_rows(named=True)
+    )
+    many = "the source" if len(found) == 1 else f"{len(found):,} sources:"
+    yield Alarm(
+        kind="one group",
+        step=planned.number,
+        stage=_cut(step_name(planned.step)),
+        message=f"finds more than half of {many} {listed} in one group",
+        column="duplicate_of",
+    )
+
+
+def _twins(
+    store: Store, plan: Plan, phase: Phase, planned: PlannedStep, names: Sequence[str]
+) -> Iterator[pl.DataFrame]:
+    """Yield, shard by shard, the source of the rows that a reducer saw and what it wrote."""
+    for key in plan.keys:
+        reader = PartReader(store.part(planned.group, key))
+        made = reader.read(WHOLE, ["scored", *(name for name in names if name != "source")])
+        reader.close()
+        columns = {"source": _column(store.part(phase.space.root, key), "source")}
+        columns |= {name: made[name] for name in names if name != "source"}
+        frame = pl.DataFrame({name: pl.from_arrow(column) for name, column in columns.items()})
+        yield frame.filter(pl.from_arrow(made["scored"]))
+
+
 # ---------------------------------------------------------------- scores
 
 
@@ -289,7 +354,7 @@ def _constant_alarms(store: Store, plan: Plan, planned: PlannedStep) -> Iterator
     """Yield the columns of numbers, truth values or short texts that hold one single value."""
     assert isinstance(planned.step, Annotator | Reducer)
     paths = [store.part(planned.group, key) for key in plan.keys]
-    fields = [f for f in planned.step.writes if f.name != "text"]
+    fields = [f for f in planned.step.writes if f.name not in _UNTOLD]
     numbers = {f.name for f in fields if _is_number(f.type)}
     suspects = _not_cleared(paths, numbers)
     for f in fields:

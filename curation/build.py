@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -154,6 +155,15 @@ class Build:
         from curation.writers import write_corpus
 
         return write_corpus(self, writer, progress)
+
+    def write_index(self) -> Path:
+        """Write an index of the rows that stayed, unless it is there; return its folder.
+
+        A later build names it in ``NearDuplicates(against=...)`` to find copies of these rows.
+        """
+        from curation.indexing import write_index
+
+        return write_index(self)
 
     def why(self, row_id: str) -> Why:
         """Return the path of one row: its place, its values, what dropped it, its relatives."""

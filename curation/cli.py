@@ -1,4 +1,4 @@
-"""The command ``curation``: plan, run, show, why, diff and check."""
+"""The command ``curation``: plan, run, show, why, diff, index and check."""
 
 from __future__ import annotations
 
@@ -199,6 +199,24 @@ def diff(
         _say(f"  {row['only_in']:<6} {row['id']}  {row['because']}")
     if len(found) > rows > 0:
         _say(f"  … and {len(found) - rows:,} more; --rows shows more")
+
+
+@app.command()
+def index(store: StorePath = DEFAULT_STORE, build: BuildName = "") -> None:
+    """Write an index of what a build kept, for later builds to find copies of it.
+
+    The build's recipe must have MinHashSketch. A later recipe finds the copies with
+    NearDuplicates(against=("STORE",)).
+
+    Example: curation index --store store
+    """
+    from curation.build import Build
+    from curation.dedup.index import open_index
+
+    folder = Build.open(store, build).write_index()
+    made = open_index(str(folder))
+    size = sum(made.facts["bytes"].values())
+    _say(f"index of {made.count:,} rows, {_size(size)}, in {folder}")
 
 
 @app.command(context_settings=_PASS_ON)

@@ -14,7 +14,7 @@ from curation.build import Build
 from curation.columns import PLACE
 from curation.engine.plan import PAYLOAD, Outcome
 from curation.engine.view import BatchColumns, ShardView
-from curation.errors import ResourceError
+from curation.errors import CurationError, ResourceError
 from curation.stage import ERROR, Shard
 
 #: How much of a text is shown.
@@ -200,14 +200,31 @@ class Explanation:
         return str(self.stored(group, "text") or "")[:PREVIEW_CHARS]
 
     def _relatives(self) -> Iterator[tuple[str, str, str]]:
-        group = self.outcome.columns.get("duplicate_of")
-        twin = self.stored(group, "duplicate_of") if group else None
-        if twin:
-            yield "duplicate of", twin, _preview(self.build, self.level, twin)
+        yield from self._twin()
         if self.level:
             parent = self.stored(self.outcome.space.root, "parent_id")
             yield "rewritten from", parent, _preview(self.build, self.level - 1, parent)
         yield from self._children()
+
+    def _twin(self) -> Iterator[tuple[str, str, str]]:
+        """Yield the row that this one repeats, by the first step that found one."""
+        for step in self._own_steps():
+            names = step["writes"]
+            if "duplicate_of" not in names:
+                continue
+            found = {name: self.stored(step["group"], name) for name in names}
+            twin, similarity = found["duplicate_of"], found.get("similarity")
+            if twin is None:
+                continue
+            relation = "duplicate of"
+            if similarity is not None:
+                relation = f"duplicate ({similarity:.3f} alike) of"
+            if found.get("duplicate_in"):
+                head = _head_in_index(step, found["duplicate_in"], twin)
+                yield relation, f"{twin} in build {found['duplicate_in']}", head
+            else:
+                yield relation, twin, _preview(self.build, self.level, twin)
+            return
 
     def _children(self) -> Iterator[tuple[str, str, str]]:
         if self.level + 1 >= len(self.build.outcomes):
@@ -225,6 +242,20 @@ class Explanation:
             yield "rewritten into", f"and {len(found) - SHOWN_CHILDREN} more", ""
 
 
+def _head_in_index(step: dict[str, Any], name: str, twin: str) -> str:
+    """Return the beginning of a text of an index; "" where the index is not there any more."""
+    from curation.dedup.index import open_index
+
+    for path in step["settings"]["settings"]["against"]:
+        try:
+            index = open_index(path)
+        except CurationError:
+            continue
+        if index.name == name:
+            return index.head_of(twin) or ""
+    return ""
+
+
 def _preview(build: Build, level: int, row_id: str) -> str:
     place = _find(build, build.outcomes[level], row_id)
     return "" if place is None else Explanation(build, level, *place)._text()
@@ -233,9 +264,7 @@ def _preview(build: Build, level: int, row_id: str) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
-    if isinstance(value, bytes):
-        return value.hex()
-    text = str(value)
+    text = value.hex() if isinstance(value, bytes) else str(value)
     return text if len(text) <= 80 else text[:77] + "…"
 
 

@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 
 from curation.arrow import bytes_and_offsets
 from curation.columns import columns
+from curation.dedup.preference import scope_of
 from curation.errors import RecipeError
 from curation.stage import Annotator, Reducer, Rows
 
@@ -36,7 +37,8 @@ _ENTRIES_FRAC = 1 / 8
 _PIECE_FRAC = 1 / 16
 
 _ROW = pa.field("row", pa.int64())
-_NUMBERED = pa.schema([_ROW, *columns("id", "text_hash")])
+_HASHED = columns("id", "text_hash")
+_NUMBERED = pa.schema([_ROW, *_HASHED])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +76,8 @@ class ExactDuplicates(Reducer):
     """Name the row that stays of each group of rows with one hash.
 
     The one that stays has the smallest id, compared byte by byte: a choice that does not depend
-    on the order in which the rows come.
+    on the order in which the rows come. ``within`` names columns whose values must be equal too:
+    ("source",) looks for copies within each source, ("file",) within each file of a crawl.
 
     reads    id               large_string  distinct
              text_hash        fixed_size_binary[16]  null allowed
@@ -83,11 +86,17 @@ class ExactDuplicates(Reducer):
     """
 
     version: ClassVar[int] = 1
-    reads: ClassVar[tuple[str, ...]] = ("id", "text_hash")
     writes: ClassVar[pa.Schema] = columns("duplicate_of", "group_size")
 
+    #: Columns: only rows with equal values there are copies; () for all rows.
+    within: tuple[str, ...] = ()
     #: Memory to work in; more distinct texts than fit are grouped by way of files in scratch.
     memory_bytes: int = 256 << 20
+
+    @property
+    def reads(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The id, the hash and the columns of the scope."""
+        return (*dict.fromkeys(("id", "text_hash", *self.within)),)
 
     def check(self) -> None:
         if self.memory_bytes < 1:
@@ -99,12 +108,12 @@ class ExactDuplicates(Reducer):
 
     def identity(self) -> dict[str, object]:
         """Leave the memory out: it decides how the result is reached and not what it is."""
-        return {**super().identity(), "settings": {}}
+        return {**super().identity(), "settings": {"within": self.within} if self.within else {}}
 
     def reduce(self, rows: Rows) -> Iterator[pa.RecordBatch]:
         room = int(self.memory_bytes * _ENTRIES_FRAC)
         groups, entries_per_file = _no_groups(), 0
-        for piece in self._pieces(rows.batches(*self.reads)):
+        for piece in self._pieces(self._scoped(rows)):
             groups = _merge(groups, piece)
             if groups.nbytes > room:
                 groups, entries_per_file = _no_groups(), _fitting(groups, room)
@@ -112,16 +121,29 @@ class ExactDuplicates(Reducer):
         if entries_per_file:
             found = self._by_way_of_files(rows, entries_per_file)
         else:
-            pieces = self._pieces(rows.batches(*self.reads))
+            pieces = self._pieces(self._scoped(rows))
             found = (_mark(piece, groups) for piece in pieces)
         for table in found:
             yield from table.select(self.writes.names).cast(self.writes).to_batches()
+
+    def _scoped(self, rows: Rows) -> Iterator[pa.RecordBatch]:
+        """Yield id and text_hash of all rows, the hash made another one for each scope."""
+        for batch in rows.batches(*self.reads):
+            hashes = batch["text_hash"]
+            if self.within:
+                words_N2 = (
+                    _words(hashes.fill_null(bytes(16))) ^ scope_of(self.within, batch)[:, None]
+                )
+                data = pa.py_buffer(np.ascontiguousarray(words_N2))
+                scoped = pa.Array.from_buffers(pa.binary(16), len(batch), [None, data])
+                hashes = pc.if_else(pc.is_valid(hashes), scoped, None)
+            yield pa.RecordBatch.from_arrays([batch["id"], hashes], schema=_HASHED)
 
     def _by_way_of_files(self, rows: Rows, entries_per_file: int) -> Iterator[pa.Table]:
         """Yield what is found, in the order of the rows, with most of it on disk meanwhile."""
         file_count = -(-rows.count // entries_per_file)
         by_hash, by_row = _Files(rows.scratch / "by-hash"), _Files(rows.scratch / "by-row")
-        for piece in self._pieces(_numbered(rows.batches(*self.reads))):
+        for piece in self._pieces(_numbered(self._scoped(rows))):
             hashed = piece.filter(pc.is_valid(piece["text_hash"]))
             by_hash.add(hashed, _words(hashed["text_hash"])[:, 0] % file_count)
             unknown = piece.filter(pc.is_null(piece["text_hash"]))
@@ -235,9 +257,10 @@ def _row_numbers(table: pa.Table) -> I64:
     return numbers
 
 
-def _words(hashes: pa.ChunkedArray) -> U64:
+def _words(hashes: pa.Array | pa.ChunkedArray) -> U64:
     """Return a column of hashes, none of them null, as uint64[R, 2]."""
-    data, offset = bytes_and_offsets(hashes.combine_chunks().cast(pa.binary()))
+    whole = hashes.combine_chunks() if isinstance(hashes, pa.ChunkedArray) else hashes
+    data, offset = bytes_and_offsets(whole.cast(pa.binary()))
     return data[offset[0] : offset[-1]].view(np.uint64).reshape(-1, 2)
 
 
