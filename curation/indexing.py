@@ -114,13 +114,13 @@ class _IndexWriter:
                 yield sketched
 
     def _add(self, batch: pa.RecordBatch) -> None:
-        from curation.dedup.shinglesets import shingles_of
         from curation.kernels.minhash import band_keys
+        from curation.kernels.shingles import different_shingles
 
         bands = np.arange(self.sketcher.bands)
         keys = band_keys(self.sketcher.hashes(batch["sketch"]), bands, self.sketcher.rows)
         self._put("entries", keys)
-        start, shingle_S = shingles_of(batch["text"], np.arange(len(batch)), self.sketcher)
+        start, shingle_S = different_shingles(*self.sketcher.shingles(batch["text"]))
         self._put("shingles", shingle_S)
         self._put("starts", start[:-1] + self.shingle_count)
         self._put("counts", np.diff(start).astype(np.uint32))

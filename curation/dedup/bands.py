@@ -8,14 +8,13 @@ with one key lie side by side. Pairs are spread over parts by the row that would
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from curation.dedup.spill import Spill
-from curation.kernels.candidates import MOST_PIVOTS, Preference
+from curation.kernels.candidates import MOST_PIVOTS
 
 I64 = npt.NDArray[np.int64]
 U32 = npt.NDArray[np.uint32]
@@ -62,10 +61,7 @@ class BandEntries:
 
 
 class Pairs:
-    """Pairs of rows, part by part: sorted, each once.
-
-    others  how many rows there are on the other side, which is this side but for an index
-    """
+    """Pairs of rows, part by part: sorted, each once."""
 
     def __init__(self, folder: Path, rows: int, bands: int, memory_bytes: int) -> None:
         room = memory_bytes * _PAIRS_FRAC
@@ -91,17 +87,6 @@ class Pairs:
         """Yield the pairs likewise, and forget them."""
         for pair_P in self._spill.pop_all():
             yield np.unique(pair_P)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What decides which pairs are worth a look.
-
-    min_frac  least share that the smaller of two counts is of the greater; 0 for any
-    """
-
-    min_frac: float
-    preference: Preference
 
 
 def halves(pair_P: U64) -> tuple[I64, I64]:

@@ -15,7 +15,7 @@ from curation.arrow import bytes_and_offsets, from_bytes_and_offsets, is_valid, 
 from curation.dedup.bands import BandEntries, Pairs, halves
 from curation.dedup.index import Index, open_index
 from curation.dedup.preference import preference_of, scope_of
-from curation.dedup.shinglesets import ShingleSets
+from curation.dedup.shinglesets import OnDisk, ShingleSets
 from curation.dedup.spill import Array, Bytes, RowArrays, Spill
 from curation.kernels.candidates import Preference, bucket_pairs, index_pairs
 from curation.kernels.components import (
@@ -124,7 +124,6 @@ class Grouping:
 
     def _pair(self, entries: BandEntries) -> tuple[Pairs, list[Pairs]]:
         """Return the pairs of rows, and for each index those of a row and one of its rows."""
-        least = self.stage.similarity if self.stage.verify else 0.0
 
         def no_pairs(name: str) -> Pairs:
             return Pairs(self.scratch / name, self.count, self.sketcher.bands, self.memory)
@@ -132,12 +131,10 @@ class Grouping:
         pairs = no_pairs("pairs")
         found = [no_pairs(f"pairs-{number}") for number in range(len(self.indexes))]
         for band, key_E, row_E in entries.sorted_parts():
-            pairs.add(bucket_pairs(key_E, row_E, self.preference, least))
+            pairs.add(bucket_pairs(key_E, row_E, self.preference))
             for index, matches in zip(self.indexes, found, strict=True):
                 keys, rows = index.band(band)
-                matches.add(
-                    index_pairs(key_E, row_E, self.shingles, keys, rows, index.shingles, least)
-                )
+                matches.add(index_pairs(key_E, row_E, keys, rows))
         return pairs, found
 
     # ---- pairs to verified pairs
@@ -163,9 +160,13 @@ class Grouping:
         """Give each row that repeats one of an index's rows the one that it is most like."""
         for number, (index, pairs) in enumerate(zip(self.indexes, found, strict=True)):
             for pair_P in pairs.pop_all():
-                for part_P, alike_P in sets.compared(pair_P, index.sets, self.memory):
-                    keep = alike_P >= self.stage.similarity
-                    self._take_better(number, part_P[keep], alike_P[keep])
+                for found_P, alike_P in self._compared(sets, pair_P, index.sets):
+                    self._take_better(number, found_P, alike_P)
+
+    def _compared(
+        self, sets: ShingleSets, pair_P: U64, others: OnDisk
+    ) -> Iterator[tuple[U64, F64]]:
+        return sets.compared(pair_P, others, self.stage.similarity, self.memory)
 
     def _take_better(self, number: int, pair_P: U64, alike_P: F64) -> None:
         row_P, other_P = halves(pair_P)
@@ -181,10 +182,9 @@ class Grouping:
         """Verify the pairs, decide which rows stay and give each that goes its twin."""
         edges = Spill(self.scratch / "edges", EDGE, int(self.memory * _EDGES_FRAC))
         for part, pair_P in enumerate(pairs.pop_all()):
-            for part_P, alike_P in sets.compared(pair_P, sets.sets, self.memory):
-                keep = alike_P >= self.stage.similarity
-                edge = np.empty(int(keep.sum()), dtype=EDGE)
-                edge["pair"], edge["similarity"] = part_P[keep], alike_P[keep]
+            for found_P, alike_P in self._compared(sets, pair_P, sets.sets):
+                edge = np.empty(len(found_P), dtype=EDGE)
+                edge["pair"], edge["similarity"] = found_P, alike_P
                 edges.add(part, edge)
         parts = edges.parts
         for part in parts:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,15 +83,10 @@ class Index:
         part = slice(band * self.count, (band + 1) * self.count)
         return self.array("keys")[part], self.array("rows")[part]
 
-    @cached_property
-    def shingles(self) -> U32:
-        """uint32[N]: how many different shingles each row has."""
-        return self.array("counts")
-
     @property
     def sets(self) -> OnDisk:
         """The shingles of each row."""
-        return OnDisk(self.array("starts"), self.shingles, self.folder / "shingles.bin")
+        return OnDisk(self.array("starts"), self.array("counts"), self.folder / "shingles.bin")
 
     def ids(self, row_N: I64, mask: Array) -> pa.Array:
         """Return the ids of rows; null where the mask is False."""

@@ -40,7 +40,7 @@ class MinHashSketch(Annotator):
     reads    text             large_string  any length; null allowed
     writes   sketch           large_binary  bands × rows values of bits / 8 bytes, little-endian;
                                             null where the text has no shingle
-             shingle_count    uint32        different shingles; null where text is null
+             shingle_count    uint32        shingles, repeats too; null where text is null
     source   Broder 1997, "On the resemblance and containment of documents"; Penedo et al. 2024,
              arXiv:2406.17557 (FineWeb), the defaults
     """
@@ -104,14 +104,10 @@ class MinHashSketch(Annotator):
         return float(1 - (1 - similarity**self.rows) ** self.bands)
 
     def annotate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        from curation.kernels import minhash, shingles
+        from curation.kernels import minhash
 
         text = batch["text"]
-        data, offset = bytes_and_offsets(text)
-        rows = np.arange(len(text))
-        start, shingle_S = shingles.different_shingles(
-            data, offset, rows, shingles.UNITS.index(self.unit), self.ngram, shingles.fold_table()
-        )
+        start, shingle_S = self.shingles(text)
         hash_NH = minhash.signatures(start, shingle_S, self._drawn(), self.bits)
         count_N = np.diff(start).astype(np.uint32)
         width = self.values * self.bits // 8
@@ -122,6 +118,13 @@ class MinHashSketch(Annotator):
         )
         counts = to_column(count_N, is_valid(text))
         return pa.RecordBatch.from_arrays([sketches, counts], schema=self.writes)
+
+    def shingles(self, text: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
+        """Return the shingles of a column of text; see ``kernels.shingles.all_shingles``."""
+        from curation.kernels.shingles import UNITS, all_shingles, fold_table
+
+        data, offset = bytes_and_offsets(text)
+        return all_shingles(data, offset, UNITS.index(self.unit), self.ngram, fold_table())
 
     def _drawn(self) -> Permutations:
         from curation.kernels import minhash

@@ -10,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from curation.arrow import bytes_and_offsets
+from curation.arrow import to_column
 from curation.dedup.bands import halves
 from curation.dedup.spill import Array, Bytes, RowArrays, mapped
 from curation.errors import IntegrityError
+from curation.kernels.jaccard import Sets, similarities
+from curation.kernels.shingles import different_shingles
 
 if TYPE_CHECKING:
     from curation.dedup.minhash import MinHashSketch
@@ -41,29 +43,36 @@ class OnDisk(NamedTuple):
     count_N: U32
     path: Path
 
+    def opened(self) -> Sets:
+        """Return them with the file mapped."""
+        return Sets(self.start_N, self.count_N, mapped(self.path, np.uint64))
+
 
 class ShingleSets:
     """The sets of the rows that have a pair.
 
-    count_N  how many different shingles each row has, as the sketch's stage counted them
+    shingles_N  how many shingles each row has, as the sketch's stage counted them
     """
 
-    def __init__(self, path: Path, arrays: RowArrays, count_N: U32) -> None:
-        self.start_N, self.count_N = arrays.full("starts", -1, np.int64), count_N
+    def __init__(self, path: Path, arrays: RowArrays, shingles_N: U32) -> None:
+        self.start_N = arrays.full("starts", -1, np.int64)
+        self.count_N, self._shingles_N = arrays.full("counts", 0, np.uint32), shingles_N
         self._path, self._bytes, self._written = path, Bytes(path), 0
 
     def add(self, text: pa.Array, first: int, wanted: I64, sketcher: MinHashSketch) -> None:
         """Add some rows of a batch, of which ``first`` is the number of the first."""
         if len(wanted) == 0:
             return
-        start, shingle_S = shingles_of(text, wanted, sketcher)
+        start, shingle_S = sketcher.shingles(text.take(to_column(wanted)))
         rows = first + wanted
-        if (np.diff(start) != self.count_N[rows]).any():
+        if (np.diff(start) != self._shingles_N[rows]).any():
             raise IntegrityError(
                 "a text has other shingles than when it was sketched.",
                 remedy="'text' and 'sketch' must belong together: sketch after the last step that "
                 "changes the text",
             )
+        start, shingle_S = different_shingles(start, shingle_S)
+        self.count_N[rows] = np.diff(start)
         self.start_N[rows] = self._written + start[:-1]
         self._bytes.add(shingle_S.view(np.uint8))
         self._written += len(shingle_S)
@@ -77,10 +86,10 @@ class ShingleSets:
     def sets(self) -> OnDisk:
         return OnDisk(self.start_N, self.count_N, self._path)
 
-    def compared(self, pair_P: U64, others: OnDisk, memory_bytes: int) -> Iterator[tuple[U64, F64]]:
-        """Yield pairs with their Jaccard similarity, so many at a time as memory allows."""
-        from curation.kernels.jaccard import similarities
-
+    def compared(
+        self, pair_P: U64, others: OnDisk, least: float, memory_bytes: int
+    ) -> Iterator[tuple[U64, F64]]:
+        """Yield the pairs that are at least so similar, and how similar; a piece at a time."""
         mine = self.sets
         upper, lower = halves(pair_P)
         touched = _touched(mine.count_N[upper]) + _touched(others.count_N[lower])
@@ -89,17 +98,8 @@ class ShingleSets:
             if len(piece) == 0:
                 continue
             # mapped anew for each piece, which lets the pages of the last one go
-            shingle_S, other_S = mapped(mine.path, np.uint64), mapped(others.path, np.uint64)
-            yield piece, similarities(piece, *mine[:2], shingle_S, *others[:2], other_S)
-
-
-def shingles_of(text: pa.Array, row_M: I64, sketcher: MinHashSketch) -> tuple[I64, U64]:
-    """Return the different shingles of some rows of a column; see ``different_shingles``."""
-    from curation.kernels.shingles import UNITS, different_shingles, fold_table
-
-    data, offset = bytes_and_offsets(text)
-    unit = UNITS.index(sketcher.unit)
-    return different_shingles(data, offset, row_M, unit, sketcher.ngram, fold_table())
+            alike = similarities(piece, mine.opened(), others.opened(), least)
+            yield piece[alike >= least], alike[alike >= least]
 
 
 def _touched(count_P: Array) -> I64:

@@ -35,7 +35,7 @@ class Preference(NamedTuple):
     """Which of two rows stays, as arrays over all rows.
 
     first_N  uint64[N]  the user's rule; smaller is better
-    count_N  uint32[N]  different shingles; more are better
+    count_N  uint32[N]  shingles; more are better
     tie_N    uint64[N]  hash of the id
     """
 
@@ -61,14 +61,12 @@ def pivots_of(size: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def bucket_pairs(key_E: U64, row_E: U32, rank: Preference, min_frac: float) -> U64:
+def bucket_pairs(key_E: U64, row_E: U32, rank: Preference) -> U64:
     """Return the pairs of one band's buckets; a pair may come twice.
 
     key_E     uint64[E]  keys, ascending
     row_E     uint32[E]  their rows
     rank      which of two rows stays
-    min_frac  a pair is left out if one row's count is a smaller share of the other's: their
-              Jaccard similarity cannot be larger than that share
     """
     pair_P = np.empty(max(1024, key_E.size), dtype=np.uint64)
     pivot_K = np.empty(MOST_PIVOTS + 1, dtype=np.int64)
@@ -90,8 +88,7 @@ def bucket_pairs(key_E: U64, row_E: U32, rank: Preference, min_frac: float) -> U
         for k in range(pivots):
             pivot = pivot_K[k]
             for row in bucket_B:
-                worse = is_better(pivot, row, rank)
-                if worse and _comparable(rank.count_N[pivot], rank.count_N[row], min_frac):
+                if is_better(pivot, row, rank):
                     pair_P[made] = np.uint64(row) << np.uint64(32) | np.uint64(pivot)
                     made += 1
     return pair_P[:made].copy()
@@ -112,38 +109,26 @@ def _choose(bucket_B: U32, pivot_K: I64, rank: Preference) -> None:
         pivot_K[at] = row
 
 
-@leaf
-def _comparable(one: int, other: int, min_frac: float) -> bool:
-    return min(one, other) >= min_frac * max(one, other)
-
-
 @numba.njit(cache=True, nogil=True)
-def index_pairs(
-    key_E: U64, row_E: U32, count_N: U32, key_I: U64, row_I: U32, count_I: U32, min_frac: float
-) -> U64:
+def index_pairs(key_E: U64, row_E: U32, key_I: U64, row_I: U32) -> U64:
     """Return the pairs of rows with rows of an index that share a band; a pair may come twice.
 
     key_E, row_E  one band's keys of the rows, ascending, and their rows
-    count_N       different shingles of the rows
     key_I, row_I  the same band's keys of the index, ascending, and their rows
-    count_I       different shingles of the index's rows
     returns       uint64[P]: the row in the upper 32 bits, the index's row in the lower
     """
     pair_P = np.empty(max(1024, key_E.size), dtype=np.uint64)
-    made, low, before = 0, 0, np.uint64(0)
+    made, low = 0, 0
     for e in range(key_E.size):
         key = key_E[e]
-        if e == 0 or key != before:
-            low = low + np.searchsorted(key_I[low:], key)
-            before = key
+        if e == 0 or key != key_E[e - 1]:
+            low += np.searchsorted(key_I[low:], key)
         at = low
         while at < key_I.size and key_I[at] == key and at - low < MOST_PIVOTS:
-            if _comparable(count_N[row_E[e]], count_I[row_I[at]], min_frac):
-                if made == pair_P.size:
-                    larger_P = np.empty(2 * pair_P.size, dtype=np.uint64)
-                    larger_P[:made] = pair_P[:made]
-                    pair_P = larger_P
-                pair_P[made] = np.uint64(row_E[e]) << np.uint64(32) | np.uint64(row_I[at])
-                made += 1
-            at += 1
+            if made == pair_P.size:
+                larger_P = np.empty(2 * pair_P.size, dtype=np.uint64)
+                larger_P[:made] = pair_P[:made]
+                pair_P = larger_P
+            pair_P[made] = np.uint64(row_E[e]) << np.uint64(32) | np.uint64(row_I[at])
+            made, at = made + 1, at + 1
     return pair_P[:made].copy()

@@ -5,6 +5,8 @@ P pairs, S shingles, T slots of a table
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numba
 import numpy as np
 import numpy.typing as npt
@@ -19,22 +21,29 @@ I64 = npt.NDArray[np.int64]
 _LOWER = np.uint64(0xFFFFFFFF)
 
 
+class Sets(NamedTuple):
+    """Sets of shingles: row n's are shingle_S[start_N[n]:][:count_N[n]].
+
+    start_N    int64[N]
+    count_N    uint32[N]
+    shingle_S  uint64[S]  different ones
+    """
+
+    start_N: I64
+    count_N: U32
+    shingle_S: U64
+
+
 @numba.njit(cache=True, nogil=True)
-def similarities(
-    pair_P: U64,
-    start_N: I64,
-    count_N: U32,
-    shingle_S: U64,
-    start_M: I64,
-    count_M: U32,
-    other_S: U64,
-) -> F64:
+def similarities(pair_P: U64, sets: Sets, others: Sets, least: float) -> F64:
     """Return float64[P]: the Jaccard similarity of each pair.
+
+    It is 0 where the sizes of the two sets show that it is below ``least``.
 
     pair_P     uint64[P]  a row in the upper 32 bits, one of the others in the lower; ascending,
                           so that a row's table is made once for all its pairs
-    start_N    int64[N]   row n's different shingles are shingle_S[start_N[n]:][:count_N[n]]
-    start_M    int64[M]   the same of the others; they may be the very same arrays
+    sets       of the rows
+    others     of the others; they may be the very same
     """
     similarity_P = np.empty(pair_P.size, dtype=np.float64)
     table_T = np.empty(2, dtype=np.uint64)
@@ -42,8 +51,11 @@ def similarities(
     for p in range(pair_P.size):
         row = np.int64(pair_P[p] >> np.uint64(32))
         other = np.int64(pair_P[p] & _LOWER)
-        mine_S = shingle_S[start_N[row] : start_N[row] + count_N[row]]
-        theirs_S = other_S[start_M[other] : start_M[other] + count_M[other]]
+        mine_S = sets.shingle_S[sets.start_N[row] :][: sets.count_N[row]]
+        theirs_S = others.shingle_S[others.start_N[other] :][: others.count_N[other]]
+        if min(mine_S.size, theirs_S.size) < least * max(mine_S.size, theirs_S.size):
+            similarity_P[p] = 0.0
+            continue
         if row != held:
             while slots < 4 * mine_S.size:
                 slots *= 2

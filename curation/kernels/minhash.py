@@ -60,23 +60,17 @@ def permutations(count: int, seed: int, bits: int) -> Permutations:
 
 def mersenne_permutations(count: int, seed: int) -> Permutations:
     """Return the permutations that datatrove draws for a seed (its ``MinhashDedupSignature``)."""
-    draw = np.random.RandomState(seed)
-    prime = int(MERSENNE_PRIME)
-    made = np.array(
-        [
-            (draw.randint(1, prime, dtype=np.uint64), draw.randint(0, prime, dtype=np.uint64))
-            for _ in range(count)
-        ],
-        dtype=np.uint64,
-    ).reshape(count, 2)
-    return Permutations(made[:, 0].copy(), made[:, 1].copy(), True)
+    draw, prime = np.random.RandomState(seed), int(MERSENNE_PRIME)
+    odd_H = draw.randint(1, prime, size=count, dtype=np.uint64)
+    add_H = draw.randint(0, prime, size=count, dtype=np.uint64)
+    return Permutations(odd_H, add_H, True)
 
 
 def signatures(start: I64, shingle_S: U64, drawn: Permutations, bits: int) -> U32 | U64:
     """Return the signature of each document.
 
     start      int64[N+1]  document n owns shingle_S[start[n]:start[n+1]]
-    shingle_S  uint64[S]   see ``shingles.different_shingles``
+    shingle_S  uint64[S]   see ``shingles.all_shingles``
     bits       32 or 64, the width of a value
     returns    uint32[N, H] or uint64[N, H]; all ones where a document has no shingle
     """

@@ -61,6 +61,8 @@ _TABLED = 1 << 20
 #: Marks a text of fewer units than a shingle: its one shingle is no other text's.
 _SHORT = np.uint64(0x94D049BB133111EB)
 _SPACE_UNIT = np.uint32(0x20)
+#: Bytes of ASCII in a number, and what no such number has in common with a code point.
+_EIGHT, _WIDE = 8, np.uint64(1 << 62)
 _NO_SEED = np.uint64(0)
 
 
@@ -137,19 +139,33 @@ def _words(text_B: U8, fold_C: U32, recent_R: U64, shingle_S: U64) -> int:
 
 @leaf
 def _past_word(text_B: U8, at: int, entry: Int, fold_C: U32) -> tuple[np.uint64, int]:
-    """Return the hash of the word whose first character has been read, and where it ends."""
+    """Return the hash of the word whose first character has been read, and where it ends.
+
+    Eight bytes of ASCII are taken in at once; any other character by itself, under a mark.
+    """
     goes_on = _MARK if entry & _SINGLE else _WORD
-    value = (_SEED ^ np.uint64(entry & _CODE)) * _UNIT_BASE
-    while at < text_B.size:
-        code: Int = np.int64(text_B[at])
+    value, eight, room = _SEED, np.uint64(0), _EIGHT
+    while True:
+        code = entry & _CODE
+        if code < 0x80:
+            if room == 0:
+                value, eight, room = (value ^ eight) * _UNIT_BASE, np.uint64(0), _EIGHT
+            eight = eight << np.uint64(8) | np.uint64(code)
+            room -= 1
+        else:
+            value = ((value ^ eight) * _UNIT_BASE ^ np.uint64(code) ^ _WIDE) * _UNIT_BASE
+            eight, room = np.uint64(0), _EIGHT
+        if at == text_B.size:
+            break
+        following: Int = np.int64(text_B[at])
         width = 1
-        if code >= 0x80:
-            code, width = decode(text_B, at, text_B.size)
-        entry = fold_C[code]
+        if following >= 0x80:
+            following, width = decode(text_B, at, text_B.size)
+        entry = fold_C[following]
         if not entry & goes_on:
             break
-        value = (value ^ np.uint64(entry & _CODE)) * _UNIT_BASE
         at += width
+    value = (value ^ eight) * _UNIT_BASE
     return value ^ (value >> np.uint64(32)), at
 
 
@@ -225,77 +241,88 @@ def _joined(text_B: U8, start: Int, stop: int, fold_C: U32, byte_B: U8) -> int:
     return size
 
 
-@leaf
-def keep_different(shingle_S: U64, count: int, table_T: U64) -> int:
-    """Move the different ones of the first ``count`` shingles to the front.
+@numba.njit(cache=True, nogil=True)
+def all_shingles(data_B: U8, offset: I64, unit: int, length: int, fold_C: U32) -> tuple[I64, U64]:
+    """Return the shingles of documents in their order, repeats included.
 
-    table_T  uint64[T]  scratch, at least ``_slots(count)``
-    returns  how many are different
+    data_B   uint8[B]    UTF-8, all documents laid end to end
+    offset   int64[N+1]  document n owns data_B[offset[n]:offset[n+1]]; need not start at 0
+    unit     index into UNITS
+    length   units of a shingle, at least 1
+    fold_C   ``fold_table``
+    returns  (int64[N+1], uint64[S]): document n owns shingle_S[start[n]:start[n+1]]
     """
-    slots = _slots(count)
+    longest = 0
+    for n in range(offset.size - 1):
+        longest = max(longest, offset[n + 1] - offset[n])
+    recent_R = np.zeros(length, dtype=np.uint64)
+    word_W = np.empty(longest // 8 + 2, dtype=np.uint64)
+    start = np.zeros(offset.size, dtype=np.int64)
+    # memory that is not written to costs nothing
+    shingle_S = np.empty(offset[-1] - offset[0] + offset.size, dtype=np.uint64)
+    for n in range(offset.size - 1):
+        text_B = data_B[offset[n] : offset[n + 1]]
+        count = shingle(text_B, unit, fold_C, recent_R, word_W, shingle_S[start[n] :])
+        start[n + 1] = start[n] + count
+    return start, shingle_S[: start[-1]]
+
+
+@numba.njit(cache=True, nogil=True)
+def different_shingles(start: I64, shingle_S: U64) -> tuple[I64, U64]:
+    """Return each document's shingles without repeats, in any order.
+
+    start, shingle_S  see ``all_shingles``; shingle_S is overwritten
+    returns           the same of the different ones
+    """
+    most = 0
+    for n in range(start.size - 1):
+        most = max(most, start[n + 1] - start[n])
+    table_T = np.empty(_slots(min(most, _TABLED)), dtype=np.uint64)
+    kept = np.zeros(start.size, dtype=np.int64)
+    for n in range(start.size - 1):
+        document_S = shingle_S[start[n] : start[n + 1]]
+        if document_S.size > _TABLED:
+            count = _sort_different(document_S)
+        else:
+            count = _keep_different(document_S, table_T)
+        for s in range(count):
+            shingle_S[kept[n] + s] = document_S[s]
+        kept[n + 1] = kept[n] + count
+    return kept, shingle_S[: kept[-1]]
+
+
+@leaf
+def _keep_different(shingle_S: U64, table_T: U64) -> int:
+    """Move the different ones of a document's shingles to the front; return how many there are.
+
+    table_T  uint64[T]  scratch, of at least ``_slots`` of the shingles
+    """
+    slots = _slots(shingle_S.size)
     mask = np.uint64(slots - 1)
-    table_T[:slots] = 0
+    for slot in range(slots):
+        table_T[slot] = 0
     kept, has_zero = 0, False
-    for s in range(count):
+    for s in range(shingle_S.size):
         value = shingle_S[s]
         if value == 0:  # an empty slot looks like it
             if has_zero:
                 continue
             has_zero = True
         else:
-            slot = (value >> np.uint64(20)) & mask
-            while table_T[slot] != 0 and table_T[slot] != value:
-                slot = (slot + np.uint64(1)) & mask
-            if table_T[slot] == value:
+            at = (value >> np.uint64(20)) & mask
+            while table_T[at] != 0 and table_T[at] != value:
+                at = (at + np.uint64(1)) & mask
+            if table_T[at] == value:
                 continue
-            table_T[slot] = value
+            table_T[at] = value
         shingle_S[kept] = value
         kept += 1
     return kept
 
 
 @numba.njit(cache=True, nogil=True)
-def different_shingles(
-    data_B: U8, offset: I64, row_M: I64, unit: int, length: int, fold_C: U32
-) -> tuple[I64, U64]:
-    """Return the different shingles of chosen documents.
-
-    data_B   uint8[B]    UTF-8, all documents laid end to end
-    offset   int64[N+1]  document n owns data_B[offset[n]:offset[n+1]]
-    row_M    int64[M]    the documents wanted
-    unit     index into UNITS
-    length   units of a shingle, at least 1
-    fold_C   ``fold_table``
-    returns  (int64[M+1], uint64[S]): document row_M[m] owns shingle_S[start[m]:start[m+1]]
-    """
-    longest, total = 0, 0
-    for row in row_M:
-        size = offset[row + 1] - offset[row]
-        longest, total = max(longest, size), total + size
-    recent_R = np.zeros(length, dtype=np.uint64)
-    word_W = np.empty(longest // 8 + 2, dtype=np.uint64)
-    table_T = np.empty(_slots(min(longest + 1, _TABLED)), dtype=np.uint64)
-    start = np.zeros(row_M.size + 1, dtype=np.int64)
-    shingle_S = np.empty(total // 4 + longest + 1, dtype=np.uint64)
-    made = 0
-    for m in range(row_M.size):
-        text_B = data_B[offset[row_M[m]] : offset[row_M[m] + 1]]
-        if made + text_B.size + 1 > shingle_S.size:
-            larger_S = np.empty(2 * shingle_S.size + text_B.size, dtype=np.uint64)
-            larger_S[:made] = shingle_S[:made]
-            shingle_S = larger_S
-        count = shingle(text_B, unit, fold_C, recent_R, word_W, shingle_S[made:])
-        if count > _TABLED:
-            made += _sort_different(shingle_S[made : made + count])
-        else:
-            made += keep_different(shingle_S[made:], count, table_T)
-        start[m + 1] = made
-    return start, shingle_S[:made].copy()
-
-
-@numba.njit(cache=True, nogil=True)
 def _sort_different(shingle_S: U64) -> int:
-    """Do what ``keep_different`` does for a very long text, whose table would take gigabytes."""
+    """Do what ``_keep_different`` does for a very long text, whose table would take gigabytes."""
     shingle_S.sort()
     kept = 1
     for s in range(1, shingle_S.size):
