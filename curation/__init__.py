@@ -28,17 +28,30 @@ if TYPE_CHECKING:
     from curation.annotate.size import TextSize as TextSize
     from curation.annotate.url import UrlRules as UrlRules
     from curation.build import Build as Build
+    from curation.dedup.decontaminate import Decontaminate as Decontaminate
+    from curation.dedup.decontaminate import RemoveContamination as RemoveContamination
+    from curation.dedup.embed import Embed as Embed
     from curation.dedup.exact import ExactDuplicates as ExactDuplicates
     from curation.dedup.exact import TextHash as TextHash
+    from curation.dedup.lines import LineDuplicates as LineDuplicates
     from curation.dedup.minhash import MinHashSketch as MinHashSketch
     from curation.dedup.near import NearDuplicates as NearDuplicates
+    from curation.dedup.rehydrate import UpsamplingWeight as UpsamplingWeight
+    from curation.dedup.rehydrate import group_size_counts as group_size_counts
+    from curation.dedup.rehydrate import rehydration_weights as rehydration_weights
+    from curation.dedup.rehydrate import weights_of as weights_of
+    from curation.dedup.repeats import RemoveRepeats as RemoveRepeats
+    from curation.dedup.semantic import SemanticDuplicates as SemanticDuplicates
     from curation.dedup.shingle import ShingleHash as ShingleHash
+    from curation.dedup.substring import SubstringDuplicates as SubstringDuplicates
     from curation.extract.html import ExtractHtml as ExtractHtml
     from curation.extract.normalize import Normalize as Normalize
     from curation.extract.pdf import ExtractPdf as ExtractPdf
     from curation.presets import Thresholds as Thresholds
     from curation.presets import c4_rules as c4_rules
+    from curation.presets import decontamination_steps as decontamination_steps
     from curation.presets import dsir_rules as dsir_rules
+    from curation.presets import duplicate_steps as duplicate_steps
     from curation.presets import fineweb_rules as fineweb_rules
     from curation.presets import gopher_quality_rules as gopher_quality_rules
     from curation.presets import gopher_repetition_rules as gopher_repetition_rules
@@ -78,7 +91,9 @@ _HOME = {
         (
             "Thresholds",
             "c4_rules",
+            "decontamination_steps",
             "dsir_rules",
+            "duplicate_steps",
             "fineweb_rules",
             "gopher_quality_rules",
             "gopher_repetition_rules",
@@ -119,6 +134,16 @@ _HOME = {
     "ExactDuplicates": "dedup.exact",
     "MinHashSketch": "dedup.minhash",
     "NearDuplicates": "dedup.near",
+    "LineDuplicates": "dedup.lines",
+    **dict.fromkeys(("Decontaminate", "RemoveContamination"), "dedup.decontaminate"),
+    "SubstringDuplicates": "dedup.substring",
+    "RemoveRepeats": "dedup.repeats",
+    "Embed": "dedup.embed",
+    "SemanticDuplicates": "dedup.semantic",
+    **dict.fromkeys(
+        ("UpsamplingWeight", "group_size_counts", "rehydration_weights", "weights_of"),
+        "dedup.rehydrate",
+    ),
     "ShingleHash": "dedup.shingle",
     "Chunk": "rewrite.chunk",
     "Pii": "annotate.pii",

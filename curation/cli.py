@@ -1,4 +1,4 @@
-"""The command ``curation``: plan, run, show, why, diff, index and check."""
+"""The command ``curation``: plan, run, show, why, diff, index, contamination and check."""
 
 from __future__ import annotations
 
@@ -217,6 +217,34 @@ def index(store: StorePath = DEFAULT_STORE, build: BuildName = "") -> None:
     made = open_index(str(folder))
     size = sum(made.facts["bytes"].values())
     _say(f"index of {made.count:,} rows, {_size(size)}, in {folder}")
+
+
+@app.command()
+def contamination(
+    evals: Annotated[
+        str, typer.Argument(metavar="EVAL", help="Evaluation sets: a file, a folder or a pattern.")
+    ],
+    build: Annotated[
+        str, typer.Argument(metavar="[BUILD]", help="STORE, STORE:BUILD or BUILD of --store.")
+    ] = "",
+    store: StorePath = DEFAULT_STORE,
+) -> None:
+    """Report, task by task, which evaluation items a build's corpus holds.
+
+    An item is found by runs of 13 words, by 70 % of its runs of 8 words, or by its question with
+    its answer. Evaluation sets are JSON lines with question, choices, answer, context or text.
+
+    Example: curation contamination 'evals/*.jsonl' store
+    """
+    from rich.console import Console
+
+    from curation.build import Build
+    from curation.dedup.contamination import report, rich_table
+    from curation.dedup.decontaminate import Decontaminate
+
+    opened = _build_named(build, store) if build else Build.open(store)
+    found = report(opened, Decontaminate(evals=(evals,)))
+    Console(width=None if sys.stdout.isatty() else 220, highlight=False).print(rich_table(found))
 
 
 @app.command(context_settings=_PASS_ON)

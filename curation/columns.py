@@ -124,7 +124,7 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "similarity": (_SHARE, "how alike the row and the one that it repeats are, 0..1"),
     "duplicate_in": (_TEXT, "index of an earlier build that the repeated row is in"),
     "sketch": (_BYTES, "MinHash signature: a hash a permutation, little-endian, band after band"),
-    "shingle_count": (pa.uint32(), "shingles (runs of words or characters) of the text, repeats too"),
+    "shingle_count": (pa.uint32(), "runs of words or characters of the text, repeats too"),
     "embedding": (pa.large_list(pa.float32()), "sentence embedding of the text"),
     "upsampling_weight": (pa.uint32(), "how often the row is to be trained on"),
     "repeat_spans": (pa.large_list(SPAN), "pieces of the text that stand elsewhere too, in order"),

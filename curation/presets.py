@@ -8,6 +8,8 @@ cannot answer drops the row.
 
 Rules for another language than English take their thresholds from a table as FineWeb2 publishes
 it: a folder of files such as ``fra_Latn.yml`` (huggingface/fineweb-2, ``configs``).
+
+Two lists hold stages too, since their order is always the same: duplicates and decontamination.
 """
 
 from __future__ import annotations
@@ -25,8 +27,13 @@ import polars as pl
 from curation.annotate.corrections import MAX_REMOVED_WORD_FRAC
 from curation.annotate.license import OPEN_LICENSES
 from curation.annotate.quality import GOPHER_STOP_WORDS
+from curation.dedup.decontaminate import Decontaminate
+from curation.dedup.exact import ExactDuplicates, TextHash
+from curation.dedup.minhash import MinHashSketch
+from curation.dedup.near import NearDuplicates
 from curation.errors import RecipeError, ResourceError, nearest
 from curation.recipe import Keep, col, keep
+from curation.stage import Annotator, Reducer
 
 ENGLISH = "eng_Latn"
 
@@ -199,6 +206,37 @@ def page_rules() -> list[Keep]:
         keep(status.is_null() | (status == 200), because="not status 200"),
         keep(is_page, because="not a page"),
     ]
+
+
+def duplicate_steps(
+    *, similarity: float = 0.8, against: str = ""
+) -> list[Annotator | Reducer | Keep]:
+    """Return the steps that take out exact copies and then near ones, verified.
+
+    They read ``text``. The sketches are FineWeb's: 5 words, 14 bands of 8.
+
+    similarity  least Jaccard similarity of near-duplicates
+    against     the index of an earlier build, whose rows are not kept a second time
+    """
+    return [
+        TextHash(),
+        ExactDuplicates(),
+        keep(col("duplicate_of").is_null(), because="exact duplicate"),
+        MinHashSketch(),
+        NearDuplicates(similarity=similarity, against=(against,) if against else ()),
+        keep(col("duplicate_of").is_null(), because="near duplicate"),
+    ]
+
+
+def decontamination_steps(evals: str) -> list[Annotator | Keep]:
+    """Return the steps that take out rows with items of evaluation sets; none without sets.
+
+    evals  a file, a folder or a pattern of JSON lines, see ``Decontaminate``
+    """
+    if not evals:
+        return []
+    stage = Decontaminate(evals=(evals,))
+    return [stage, keep(col("contaminated_by").is_null(), because="holds an evaluation item")]
 
 
 def gopher_rules(language: str = ENGLISH, table: str = "") -> list[Keep]:

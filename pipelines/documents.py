@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from curation import (
-    ExactDuplicates,
     ExtractHtml,
     ExtractPdf,
     Normalize,
     Pdf,
     Recipe,
     TextFiles,
-    TextHash,
     TextSize,
     col,
+    decontamination_steps,
+    duplicate_steps,
     keep,
 )
 from curation.errors import RecipeError
@@ -25,8 +25,16 @@ def documents(
     text: str | None = None,
     license: str | None = None,
     min_words: int = 50,
+    similarity: float = 0.8,
+    against: str = "",
+    evals: str = "",
 ) -> Recipe:
-    """Clean, exactly deduplicated text from PDF files (pdf) and Markdown, text or HTML (text)."""
+    """Clean, deduplicated text from PDF files (pdf) and Markdown, text or HTML (text).
+
+    similarity  least Jaccard similarity at which a document is a near-duplicate
+    against     a store whose latest build has an index: what it kept is not kept again
+    evals       evaluation sets (JSON lines): documents that hold one of their items go
+    """
     sources: list[Source] = []
     if pdf:
         sources.append(Pdf(pdf, license=license))
@@ -45,8 +53,7 @@ def documents(
             Normalize(),
             TextSize(),
             keep(col("word_count") >= min_words, because="too short"),
-            TextHash(),
-            ExactDuplicates(),
-            keep(col("duplicate_of").is_null(), because="exact duplicate"),
+            *duplicate_steps(similarity=similarity, against=against),
+            *decontamination_steps(evals),
         ],
     )

@@ -5,12 +5,14 @@ repetition and on quality, C4's without the one on terminal punctuation, FineWeb
 personal data. For another language the thresholds come from FineWeb2's published table, C4's rules
 are left out as they are there, and words are cut by Unicode's classes.
 
-What differs from the published run: near-duplicates (MinHash, per crawl) are not taken out yet,
-exact ones are. Trafilatura's removal of text that earlier pages had is off, since a row's values
-may depend on that row alone. No list of addresses comes with it: ``url_lists`` names yours. FineWeb
-replaces addresses of mail and networks by samples, where this recipe puts placeholders that stand
-for the same value throughout a document. Text in other languages than English is normalized first:
-the published stop words are composed (NFC), and pages often are not.
+What differs from the published run: exact duplicates are taken out before near ones, and a near one
+goes only if it is verified to be (FineWeb joins all that shares a band, and keeps one of it);
+FineWeb does this for each crawl by itself, so give this one crawl at a time. Trafilatura's removal
+of text that earlier pages had is off, since a row's values may depend on that row alone. No list of
+addresses comes with it: ``url_lists`` names yours. FineWeb replaces addresses of mail and networks
+by samples, where this recipe puts placeholders that stand for the same value throughout a document.
+Text in other languages than English is normalized first: the published stop words are composed
+(NFC), and pages often are not.
 """
 
 from __future__ import annotations
@@ -21,7 +23,6 @@ from typing import Literal
 from curation import (
     C4Lines,
     C4Quality,
-    ExactDuplicates,
     ExtractHtml,
     FineWebQuality,
     GopherQuality,
@@ -30,11 +31,12 @@ from curation import (
     Normalize,
     Recipe,
     RedactPii,
-    TextHash,
     UrlRules,
     Warc,
     c4_rules,
     col,
+    decontamination_steps,
+    duplicate_steps,
     fineweb_rules,
     gopher_quality_rules,
     gopher_repetition_rules,
@@ -59,7 +61,7 @@ URL_LISTS = {
 }
 
 
-def fineweb(
+def fineweb(  # noqa: PLR0913  the flags of the command
     *,
     paths: str,
     language: str = "eng_Latn",
@@ -68,6 +70,9 @@ def fineweb(
     model: str = "",
     dictionary: str = "",
     url_lists: str = "",
+    similarity: float = 0.8,
+    against: str = "",
+    evals: str = "",
 ) -> Recipe:
     """FineWeb from WARC files or HTML pages.
 
@@ -78,6 +83,9 @@ def fineweb(
     dictionary  a file of words, one a line, for languages without white space between words
     url_lists   a folder of lists of addresses to leave out, one entry a line: any of the files
                 domains, urls, banned_words.txt, soft_banned_words.txt, banned_subwords.txt
+    similarity  least Jaccard similarity at which a page is a near-duplicate
+    against     a store whose latest build has an index: pages that it kept are not kept again
+    evals       evaluation sets (JSON lines): pages that hold one of their items go
     """
     if language != "eng_Latn" and code == "en":
         raise RecipeError(
@@ -112,9 +120,8 @@ def fineweb(
             *(_c4() if is_english else ()),
             FineWebQuality(words=words, dictionary=dictionary),
             *fineweb_rules(language, table),
-            TextHash(),
-            ExactDuplicates(),
-            keep(col("duplicate_of").is_null(), because="exact duplicate"),
+            *duplicate_steps(similarity=similarity, against=against),
+            *decontamination_steps(evals),
             RedactPii(kinds=("email", "ip")),
         ],
     )

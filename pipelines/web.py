@@ -10,29 +10,37 @@ from __future__ import annotations
 from typing import Literal
 
 from curation import (
-    ExactDuplicates,
     ExtractHtml,
     Normalize,
     Recipe,
-    TextHash,
     TextSize,
     Warc,
     col,
+    decontamination_steps,
+    duplicate_steps,
     keep,
     page_rules,
     web_source,
 )
 
 
-def web(
+def web(  # noqa: PLR0913  the flags of the command
     *,
     paths: str,
     extractor: Literal["resiliparse", "trafilatura", "trafilatura-fast"] = "resiliparse",
     mojibake: bool = False,
     min_words: int = 50,
     max_words: int = 100_000,
+    similarity: float = 0.8,
+    against: str = "",
+    evals: str = "",
 ) -> Recipe:
-    """Clean, exactly deduplicated text from WARC files or HTML pages."""
+    """Clean, deduplicated text from WARC files or HTML pages.
+
+    similarity  least Jaccard similarity at which a page is a near-duplicate
+    against     a store whose latest build has an index: pages that it kept are not kept again
+    evals       evaluation sets (JSON lines): pages that hold one of their items go
+    """
     source = web_source(paths)
     return Recipe(
         source=source,
@@ -43,8 +51,7 @@ def web(
             TextSize(),
             keep(col("word_count") >= min_words, because="too short"),
             keep(col("word_count") <= max_words, because="too long"),
-            TextHash(),
-            ExactDuplicates(),
-            keep(col("duplicate_of").is_null(), because="exact duplicate"),
+            *duplicate_steps(similarity=similarity, against=against),
+            *decontamination_steps(evals),
         ],
     )

@@ -23,6 +23,7 @@ from curation.testing import check_stage
 SETTINGS: dict[str, dict[str, Any]] = {
     "BlockedWords": {"words": ("fox jumps", "the", "a")},
     "Chunk": {"max_chars": 40},
+    "SubstringDuplicates": {"min_words": 5, "memory_bytes": 1 << 20},
 }
 
 

@@ -19,6 +19,7 @@ from curation.kernels.candidates import MOST_PIVOTS
 I64 = npt.NDArray[np.int64]
 U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]
+Entries = npt.NDArray[np.void]
 
 #: A row and its key in one band.
 ENTRY = np.dtype([("key", np.uint64), ("row", np.uint32)])
@@ -50,14 +51,17 @@ class BandEntries:
                 part_N = (entry_N["key"] >> shift).astype(np.int64)
                 self._spill.add_split(band * self._splits + part_N, entry_N)
 
-    def sorted_parts(self) -> Iterator[tuple[int, U64, U32]]:
-        """Yield (band, keys ascending, their rows) and forget them."""
+    def parts(self) -> Iterator[tuple[int, Entries]]:
+        """Yield each part with its band, and forget it."""
         for part in self._spill.parts:
-            entry_E = self._spill.pop(part)
-            key_E = np.ascontiguousarray(entry_E["key"])
-            order = np.argsort(key_E, kind="stable")
-            row_E = np.ascontiguousarray(entry_E["row"])[order]
-            yield part // self._splits, key_E[order], row_E
+            yield part // self._splits, self._spill.pop(part)
+
+
+def sorted_entries(entry_E: Entries) -> tuple[U64, U32]:
+    """Return a part's keys, ascending, and the rows that they belong to."""
+    key_E = np.ascontiguousarray(entry_E["key"])
+    order = np.argsort(key_E, kind="stable")
+    return key_E[order], np.ascontiguousarray(entry_E["row"])[order]
 
 
 class Pairs:

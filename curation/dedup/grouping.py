@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.arrow import bytes_and_offsets, from_bytes_and_offsets, is_valid, to_column, values_of
-from curation.dedup.bands import BandEntries, Pairs, halves
+from curation.dedup.bands import BandEntries, Entries, Pairs, halves, sorted_entries
 from curation.dedup.index import Index, open_index
 from curation.dedup.preference import preference_of, scope_of
 from curation.dedup.shinglesets import OnDisk, ShingleSets
 from curation.dedup.spill import Array, Bytes, RowArrays, Spill
+from curation.dedup.threads import in_order
 from curation.kernels.candidates import Preference, bucket_pairs, index_pairs
 from curation.kernels.components import (
     GOES,
@@ -130,11 +131,16 @@ class Grouping:
 
         pairs = no_pairs("pairs")
         found = [no_pairs(f"pairs-{number}") for number in range(len(self.indexes))]
-        for band, key_E, row_E in entries.sorted_parts():
-            pairs.add(bucket_pairs(key_E, row_E, self.preference))
-            for index, matches in zip(self.indexes, found, strict=True):
-                keys, rows = index.band(band)
-                matches.add(index_pairs(key_E, row_E, keys, rows))
+
+        def pairs_of(part: tuple[int, Entries]) -> tuple[U64, list[U64]]:
+            band, (key_E, row_E) = part[0], sorted_entries(part[1])
+            matches = [index_pairs(key_E, row_E, *index.band(band)) for index in self.indexes]
+            return bucket_pairs(key_E, row_E, self.preference), matches
+
+        for pair_P, matches in in_order(pairs_of, entries.parts()):
+            pairs.add(pair_P)
+            for known, match_P in zip(found, matches, strict=True):
+                known.add(match_P)
         return pairs, found
 
     # ---- pairs to verified pairs
@@ -148,13 +154,20 @@ class Grouping:
                 wanted[upper] = True
                 if number == 0:
                     wanted[lower] = True
-        sets = ShingleSets(self.scratch / "sets.bin", self.arrays, self.shingles)
+        sets = ShingleSets(self.scratch / "sets.bin", self.arrays, self.shingles, self.sketcher)
+        if wanted.any():
+            for made in in_order(sets.made, self._texts(wanted)):
+                sets.add(*made)
+        return sets.done(self.memory)
+
+    def _texts(self, wanted: Array) -> Iterator[tuple[I64, pa.Array]]:
+        """Yield the rows that are wanted and their texts."""
         start = 0
-        for batch in self.rows.batches("text") if wanted.any() else ():
-            stop = start + len(batch)
-            sets.add(batch["text"], start, np.flatnonzero(wanted[start:stop]), self.sketcher)
-            start = stop
-        return sets.done()
+        for batch in self.rows.batches("text"):
+            row_M = np.flatnonzero(wanted[start : start + len(batch)])
+            if len(row_M):
+                yield start + row_M, batch["text"].take(to_column(row_M))
+            start += len(batch)
 
     def _match_indexes(self, found: Sequence[Pairs], sets: ShingleSets) -> None:
         """Give each row that repeats one of an index's rows the one that it is most like."""

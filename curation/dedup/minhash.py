@@ -32,8 +32,8 @@ class MinHashSketch(Annotator):
     numbers and connectors, lower-cased; in scripts without spaces, characters. A text of fewer
     words than a shingle is one shingle.
 
-    A seed gives the same bytes on every machine. ``unit="token"`` with ``family="mersenne"`` gives
-    datatrove's very sketch of a text whose words stand between spaces.
+    A seed gives the same bytes on every machine. ``unit="token"``, ``family="mersenne"`` and
+    ``bits=64`` give datatrove's very sketch of a text whose words stand between spaces.
 
         MinHashSketch.for_similarity(0.7, error=0.04)   # bands and rows by what is wanted
 
@@ -73,6 +73,8 @@ class MinHashSketch(Annotator):
                 )
         if self.bits not in (32, 64):
             raise RecipeError("a value has 32 or 64 bits.", found=f"bits={self.bits}")
+        if self.family == "mersenne" and self.bits != 64:
+            raise RecipeError("mersenne's values have 64 bits.", found=f"bits={self.bits}")
         if not 0 <= self.seed < 1 << 32:
             raise RecipeError("a seed is a whole number from 0 to 2^32 - 1.", found=f"{self.seed=}")
 

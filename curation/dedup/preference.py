@@ -33,7 +33,7 @@ def preference_of(stage: NearDuplicates, batch: pa.RecordBatch) -> U64:
         return _by_date(batch["date"])
     if stage.prefer == "source":
         found = pc.index_in(batch["source"], value_set=pa.array(stage.sources, pa.large_string()))
-        return np.where(is_valid(found), values_of(found), LAST).astype(np.uint64)
+        return np.where(is_valid(found), values_of(found).astype(np.uint64), LAST)
     return np.zeros(len(batch), dtype=np.uint64)
 
 
@@ -58,7 +58,7 @@ def _by_date(dates: pa.Array) -> U64:
     known = pc.and_kleene(pc.is_valid(dates), pc.match_substring_regex(dates, "[0-9]{4}"))
     known = pc.fill_null(known, False)
     numbers = pc.if_else(known, digits, "0").cast(pa.uint64())
-    return np.where(values_of(known), values_of(numbers), LAST).astype(np.uint64)
+    return np.where(values_of(known), values_of(numbers), LAST)
 
 
 def scope_of(names: tuple[str, ...], batch: pa.RecordBatch) -> U64:

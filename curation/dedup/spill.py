@@ -42,6 +42,8 @@ class Spill:
 
     def add_split(self, part_N: npt.NDArray[np.integer], array_N: Array) -> None:
         """Append each element to the part whose number stands beside it."""
+        if len(array_N) == 0:
+            return
         order = np.argsort(part_N, kind="stable")
         parts, starts = np.unique(part_N[order], return_index=True)
         for part, piece in zip(parts, np.split(array_N[order], starts[1:]), strict=True):

@@ -3,7 +3,7 @@
 Two families of permutations are at hand. ``linear`` is a·x + b modulo 2^32 (or 2^64), a odd, over
 the upper bits of the shingle's hash, which is mixed well enough for that; the modulus is the
 machine's own, so that one instruction does many permutations at once. ``mersenne`` is datatrove's:
-a·x + b modulo 2^64 and then modulo 2^61 - 1, its lower 32 bits where the sketch is of 32 bits.
+a·x + b modulo 2^64 and then modulo 2^61 - 1, of 64 bits only.
 
 N documents, S shingles of all documents, H permutations, K bands, P pairs of documents
 """
@@ -75,9 +75,9 @@ def signatures(start: I64, shingle_S: U64, drawn: Permutations, bits: int) -> U3
     returns    uint32[N, H] or uint64[N, H]; all ones where a document has no shingle
     """
     if drawn.mersenne:
-        made: U64 = _signatures_mersenne(start, shingle_S, drawn.odd_H, drawn.add_H, bits)
-        return made.astype(np.uint32) if bits == 32 else made
-    kernel: Any = _signatures_32 if bits == 32 else _signatures_64
+        kernel: Any = _signatures_mersenne
+    else:
+        kernel = _signatures_32 if bits == 32 else _signatures_64
     signed: U32 | U64 = kernel(start, shingle_S, drawn.odd_H, drawn.add_H)
     return signed
 
@@ -121,15 +121,13 @@ def _signatures_64(start: I64, shingle_S: U64, odd_H: U64, add_H: U64) -> U64:
 
 
 @numba.njit(cache=True, nogil=True)
-def _signatures_mersenne(start: I64, shingle_S: U64, odd_H: U64, add_H: U64, bits: int) -> U64:
-    """The lower bits are taken before the least is, as datatrove does."""
-    mask = np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(64 - bits)
+def _signatures_mersenne(start: I64, shingle_S: U64, odd_H: U64, add_H: U64) -> U64:
     least_NH = np.full((start.size - 1, odd_H.size), 0xFFFFFFFFFFFFFFFF, dtype=np.uint64)
     for n in range(start.size - 1):
         for h in range(odd_H.size):
             odd, add, least = odd_H[h], add_H[h], least_NH[n, h]
             for s in range(start[n], start[n + 1]):
-                permuted = ((shingle_S[s] * odd + add) % MERSENNE_PRIME) & mask
+                permuted = (shingle_S[s] * odd + add) % MERSENNE_PRIME
                 if permuted < least:
                     least = permuted
             least_NH[n, h] = least

@@ -1,0 +1,39 @@
+"""Work on pieces in several threads, the results in the order of the pieces.
+
+Kernels and numpy's sorting let go of Python's lock, so that a reducer, which is one task, can use
+the cores that wait for it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Piece = TypeVar("Piece")
+Made = TypeVar("Made")
+
+#: Threads at most: each holds a piece in memory.
+MOST_THREADS = 4
+
+
+def in_order(function: Callable[[Piece], Made], pieces: Iterable[Piece]) -> Iterator[Made]:
+    """Yield ``function(piece)`` for each piece; as many are under way as there are threads.
+
+    The pieces themselves are made here, in the caller's thread.
+    """
+    threads = min(MOST_THREADS, os.cpu_count() or 1)
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[Made]] = deque()
+        try:
+            for piece in pieces:
+                waiting.append(pool.submit(function, piece))
+                if len(waiting) > threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

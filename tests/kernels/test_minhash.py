@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curation.kernels import minhash as kernel
+
+shingle = st.integers(0, 2**64 - 1)
+
+
+def laid(documents: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
+    start = np.concatenate([[0], np.cumsum([len(one) for one in documents])]).astype(np.int64)
+    return start, np.array([v for one in documents for v in one], dtype=np.uint64)
+
+
+def drawn(bits: int, mersenne: bool, count: int = 5) -> kernel.Permutations:
+    if mersenne:
+        return kernel.mersenne_permutations(count, 3)
+    return kernel.permutations(count, 3, bits)
+
+
+def oracle(documents: list[list[int]], made: kernel.Permutations, bits: int) -> list[list[int]]:
+    """The definition, in whole numbers without a width."""
+    signatures = []
+    for document in documents:
+        least = []
+        for odd, add in zip(made.odd_H.tolist(), made.add_H.tolist(), strict=True):
+            if made.mersenne:
+                values = [((x * odd + add) % 2**64) % (2**61 - 1) for x in document]
+            else:
+                values = [((x >> (64 - bits)) * odd + add) % 2**bits for x in document]
+            least.append(min(values, default=2**bits - 1))
+        signatures.append(least)
+    return signatures
+
+
+@pytest.mark.parametrize(("bits", "mersenne"), [(32, False), (64, False), (64, True)])
+@settings(deadline=None)
+@given(st.lists(st.lists(shingle, max_size=9), max_size=5))
+def test_a_value_is_the_smallest_permuted_shingle(
+    bits: int, mersenne: bool, documents: list[list[int]]
+) -> None:
+    """Every similarity rests on it."""
+    made = drawn(bits, mersenne)
+    start, shingle_S = laid(documents)
+    found = kernel.signatures(start, shingle_S, made, bits)
+    assert found.dtype == np.dtype(f"uint{bits}")
+    wanted = oracle(documents, made, bits)
+    assert found.tolist() == wanted
+
+
+def test_a_document_of_many_blocks_has_the_same_values() -> None:
+    """Long documents are gone over block by block; a block left out would look like an edit."""
+    random = np.random.default_rng(5)
+    document = random.integers(0, 2**64, 9001, dtype=np.uint64).tolist()
+    made = drawn(32, False)
+    found = kernel.signatures(*laid([document]), made, 32)
+    assert found.tolist() == oracle([document], made, 32)
+
+
+def test_permutations_are_odd_and_differ_by_seed() -> None:
+    """An even factor throws bits away; equal seeds must give equal sketches everywhere."""
+    one, other = kernel.permutations(112, 1, 32), kernel.permutations(112, 2, 32)
+    assert (one.odd_H & 1).all()
+    assert len({*one.odd_H.tolist()}) == 112
+    assert not (one.odd_H == other.odd_H).any()
+    assert one.odd_H[:3].tolist() == GOLDEN_ODD
+    assert kernel.permutations(2, 1, 64).add_H.tolist() == GOLDEN_ADD
+
+
+GOLDEN_ODD: list[int] = [2433363437, 4170425071, 1908102361]
+GOLDEN_ADD: list[int] = [13757245211066428519, 8196980753821780235]
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.integers(0, 1), min_size=6, max_size=6), min_size=2, max_size=6))
+def test_band_keys_are_equal_where_the_bands_are(rows: list[list[int]]) -> None:
+    """A key that depends on another band's values finds no copies; one on fewer finds all."""
+    hash_NH = np.array(rows, dtype=np.uint32)
+    keys = kernel.band_keys(hash_NH, np.arange(3), 2).tolist()
+    for n, row in enumerate(rows):
+        for m, other in enumerate(rows):
+            for band in range(3):
+                same = row[2 * band : 2 * band + 2] == other[2 * band : 2 * band + 2]
+                assert (keys[n][band] == keys[m][band]) == same
+    assert len({*keys[0]}) == 3, "equal bands of different numbers must not meet"
+
+
+def test_agreement_is_the_share_of_equal_values() -> None:
+    """It is the similarity that the unverified mode states."""
+    hash_NH = np.array([[1, 2, 3, 4], [1, 2, 0, 0], [9, 9, 9, 9]], dtype=np.uint32)
+    pairs = np.array([0, 0, 1]), np.array([1, 2, 1])
+    assert kernel.agreement(hash_NH, *pairs).tolist() == [0.5, 0.0, 1.0]
