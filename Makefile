@@ -1,9 +1,10 @@
 # `make quickstart` and `make test` each set everything up first; nothing else is needed.
 PYTHON ?= python3
 VENV ?= .venv
+PEERS ?= .peers
 BIN = $(VENV)/bin
 
-.PHONY: quickstart test lint bench clean
+.PHONY: quickstart test lint bench peers clean
 
 quickstart: $(VENV)/.core
 	$(BIN)/curation run pipelines/quickstart.py --store store/quickstart --out corpus/quickstart
@@ -21,6 +22,16 @@ bench: $(VENV)/.dev
 	for script in benchmarks/[a-z]*_*.py; do \
 		$(BIN)/python -m benchmarks.$$(basename $$script .py) || exit 1; echo; done
 
+# The packages that the deduplication benchmarks compare with, apart: some of them want old versions
+# of what we use. text-dedup names packages that its MinHash does not import, so it comes alone.
+peers: $(PEERS)/.done
+
+$(PEERS)/.done: pyproject.toml
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --editable ".[peers]"
+	$(PEERS)/bin/python -m pip install --quiet --no-deps "text-dedup==0.4.0"
+	touch $@
+
 $(VENV)/.core: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable .
@@ -32,4 +43,4 @@ $(VENV)/.dev: pyproject.toml
 	touch $(VENV)/.core $@
 
 clean:
-	rm -rf $(VENV) store/quickstart corpus/quickstart
+	rm -rf $(VENV) $(PEERS) store/quickstart corpus/quickstart
