@@ -256,6 +256,40 @@ def test_a_source_without_the_payload_of_an_extractor_is_not_its_fault(
     assert "'pages'" not in found[1].message
 
 
+# ---------------------------------------------------------------- groups
+
+
+def template_rows(source: str, same: int, other: int) -> list[dict[str, Any]]:
+    page = [{"text": "the same page", "site": source} for _ in range(same)]
+    return page + [{"text": f"page {n} of {source}", "site": source} for n in range(other)]
+
+
+def test_a_source_that_loses_most_rows_to_one_group_is_named(made: Made) -> None:
+    """A site whose error page has status 200 would vanish, and nobody would ask why."""
+    files = [template_rows("a.org", 70, 60), template_rows("a.org", 30, 10)]
+    files += [template_rows("b.org", 40, 80), template_rows("small.org", 9, 0)]
+    build = made(files, TextHash(), ExactDuplicates())
+    [alarm] = of(build, "one group")
+    assert str(alarm) == (
+        "warning: step 2 ExactDuplicates finds more than half of the source 'a.org' "
+        "(99 of 170 rows repeat f0.jsonl#0) in one group"
+    )
+
+
+def test_a_source_of_many_small_groups_is_not_named(made: Made) -> None:
+    """Half of a site can well be copies, if they are copies of many pages."""
+    files = [[{"text": f"page {n // 2}", "site": "a.org"} for n in range(400)]]
+    assert of(made(files, TextHash(), ExactDuplicates()), "one group") == []
+
+
+def test_only_rows_that_the_step_saw_are_counted(made: Made) -> None:
+    """Rows that an earlier rule dropped are no part of what a source had to lose."""
+    files = [[*template_rows("a.org", 80, 60), *template_rows("a.org", 0, 100)]]
+    seen = keep(col("text").str.len_chars() < 16, because="long")
+    [alarm] = of(made(files, seen, TextHash(), ExactDuplicates()), "one group")
+    assert "(79 of " in str(alarm)
+
+
 # ---------------------------------------------------------------- scores
 
 

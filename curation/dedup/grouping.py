@@ -30,6 +30,7 @@ from curation.kernels.components import (
 )
 from curation.kernels.hashing import hash_bytes
 from curation.kernels.minhash import band_keys
+from curation.stage import pulse
 
 if TYPE_CHECKING:
     from curation.dedup.minhash import MinHashSketch
@@ -206,6 +207,7 @@ class Grouping:
         while left:
             left = 0
             for part in reversed(parts) if backwards else parts:
+                pulse()
                 left += settle(_column(edges.read(part), "pair"), self.state, backwards)[1]
             backwards = not backwards
         for part in parts:

@@ -115,6 +115,7 @@ class NearDuplicates(Reducer):
                 (self.prefer == "source") == bool(self.sources)
             ),
             "within and against exclude each other": not (self.within and self.against),
+            "against compares texts, so it takes verify=True": self.verify or not self.against,
             f"memory_bytes is at least {LEAST_MEMORY}": self.memory_bytes >= LEAST_MEMORY,
         }
         for law, kept in faults.items():

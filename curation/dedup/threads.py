@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from curation.stage import pulse
+
 Piece = TypeVar("Piece")
 Made = TypeVar("Made")
 
@@ -22,7 +24,8 @@ MOST_THREADS = 4
 def in_order(function: Callable[[Piece], Made], pieces: Iterable[Piece]) -> Iterator[Made]:
     """Yield ``function(piece)`` for each piece; as many are under way as there are threads.
 
-    The pieces themselves are made here, in the caller's thread.
+    The pieces themselves are made here, in the caller's thread, and the engine is told of each: a
+    worker that tells nothing for long is taken for hung.
     """
     threads = min(MOST_THREADS, os.cpu_count() or 1)
     with ThreadPoolExecutor(threads) as pool:
@@ -30,9 +33,11 @@ def in_order(function: Callable[[Piece], Made], pieces: Iterable[Piece]) -> Iter
         try:
             for piece in pieces:
                 waiting.append(pool.submit(function, piece))
+                pulse()
                 if len(waiting) > threads:
                     yield waiting.popleft().result()
             while waiting:
+                pulse()
                 yield waiting.popleft().result()
         finally:
             for future in waiting:

@@ -150,3 +150,31 @@ def test_no_memory_is_refused() -> None:
     """A setting that cannot work is refused before a day of reading, not after it."""
     with pytest.raises(RecipeError, match="no memory"):
         ExactDuplicates(memory_bytes=0)
+
+
+def test_only_rows_of_one_scope_are_copies(tmp_path: Path) -> None:
+    """FineWeb deduplicates each crawl by itself: across crawls it found that doing so hurts."""
+    rows = [(f"id-{n}", hash_of(1)) for n in range(6)]
+    scopes = ["a", "b", "a", None, None, "b"]
+    batch = batches_of(rows, 6)[0].append_column("source", pa.array(scopes, pa.large_string()))
+    batch = batch.append_column("date", pa.array(["1", "1", "1", "1", "1", "2"], pa.large_string()))
+    found = {}
+    for within in ((), ("source",), ("source", "date")):
+        for memory in (1, 1 << 28):
+            stage = ExactDuplicates(within=within, memory_bytes=memory)
+            made = pa.Table.from_batches(stage.reduce(MemoryRows([batch], tmp_path)))
+            result = made["duplicate_of"].to_pylist(), made["group_size"].to_pylist()
+            assert found.setdefault(within, result) == result
+    assert found[()][1] == [6] * 6
+    assert found["source",] == (
+        [None, None, "id-0", None, "id-3", "id-1"],
+        [2, 2, 2, 2, 2, 2],
+    )
+    assert found["source", "date"][1] == [2, 1, 2, 2, 2, 1]
+
+
+def test_the_scope_is_part_of_the_identity_and_no_scope_changes_nothing() -> None:
+    """Stores written before there were scopes must still be found."""
+    assert ExactDuplicates().identity()["settings"] == {}
+    assert ExactDuplicates(within=("source",)).identity() != ExactDuplicates().identity()
+    assert ExactDuplicates(within=("source", "id")).reads == ("id", "text_hash", "source")
