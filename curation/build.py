@@ -156,14 +156,15 @@ class Build:
 
         return write_corpus(self, writer, progress)
 
-    def write_index(self) -> Path:
+    def write_index(self, *, progress: Progress | None = None) -> Path:
         """Write an index of the rows that stayed, unless it is there; return its folder.
 
         A later build names it in ``NearDuplicates(against=...)`` to find copies of these rows.
         """
         from curation.indexing import write_index
 
-        return write_index(self)
+        with self.store.lock():
+            return write_index(self, progress)
 
     def why(self, row_id: str) -> Why:
         """Return the path of one row: its place, its values, what dropped it, its relatives."""

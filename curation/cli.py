@@ -213,7 +213,7 @@ def index(store: StorePath = DEFAULT_STORE, build: BuildName = "") -> None:
     from curation.build import Build
     from curation.dedup.index import open_index
 
-    folder = Build.open(store, build).write_index()
+    folder = Build.open(store, build).write_index(progress=_progress())
     made = open_index(str(folder))
     size = sum(made.facts["bytes"].values())
     _say(f"index of {made.count:,} rows, {_size(size)}, in {folder}")

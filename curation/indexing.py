@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -20,6 +21,7 @@ import pyarrow.compute as pc
 
 from curation.arrow import bytes_and_offsets
 from curation.engine.plan import Outcome, restore
+from curation.engine.progress import Progress
 from curation.errors import RecipeError
 from curation.store import canonical_json, write_json
 
@@ -31,25 +33,25 @@ if TYPE_CHECKING:
 HEAD_CHARS = 200
 
 
-def write_index(build: Build) -> Path:
+def write_index(build: Build, progress: Progress | None = None) -> Path:
     """Write a build's index into the build's folder, unless it is there; return its folder.
 
-    Raises RecipeError for a build without sketches.
+    The caller holds the store's lock. Raises RecipeError for a build without sketches.
     """
     from curation.dedup.index import FOLDER, MANIFEST
 
-    folder = build.store.build_folder(build.fingerprint) / FOLDER
+    folder, shown = build.store.build_folder(build.fingerprint) / FOLDER, progress or Progress()
     if not (folder / MANIFEST).exists():
         sketcher, outcome = _sketches_of(build)
         temporary = folder.with_name(f"{FOLDER}.tmp-{os.getpid()}")
-        shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         try:
             with build.store.explaining():
-                _IndexWriter(temporary, build, sketcher, outcome).write()
+                _IndexWriter(temporary, build, sketcher, outcome).write(shown)
                 shutil.rmtree(folder, ignore_errors=True)
                 os.replace(temporary, folder)
         finally:
+            shown.close()
             shutil.rmtree(temporary, ignore_errors=True)
     return folder
 
@@ -84,7 +86,7 @@ class _IndexWriter:
         self.ends = {"ids": 0, "heads": 0}
         self.files: dict[str, BinaryIO] = {}
 
-    def write(self) -> None:
+    def write(self, progress: Progress) -> None:
         """Write everything, the manifest last."""
         from curation.dedup.index import FILES, LAYOUT, MANIFEST, sketch_settings
 
@@ -92,7 +94,7 @@ class _IndexWriter:
             for name in (*FILES, "entries"):
                 file = open(self.folder / f"{name}.bin", "wb")  # noqa: SIM115  the stack closes it
                 self.files[name] = stack.enter_context(file)
-            for batch in self._batches():
+            for batch in self._batches(progress):
                 self._add(batch)
         self._sort_bands()
         sizes = {name: (self.folder / f"{name}.bin").stat().st_size for name in FILES}
@@ -106,9 +108,17 @@ class _IndexWriter:
         digest = hashlib.sha256(canonical_json([facts, self._content()]).encode()).hexdigest()
         write_json(self.folder / MANIFEST, {**facts, "digest": digest[:24]})
 
-    def _batches(self) -> Iterator[pa.RecordBatch]:
+    def _batches(self, progress: Progress) -> Iterator[pa.RecordBatch]:
         reader = self.build.reader(self.outcome)
-        for _, _, batch in reader.batches(["id", "text", "sketch"]):
+        shards = self.build.shards
+        place = {shard.key: at for at, shard in enumerate(shards)}
+        input_bytes = [0, *accumulate(shard.bytes for shard in shards)]
+        progress.begin("index", len(shards), 0, input_bytes[-1])
+        text_bytes = 0
+        for shard, _, batch in reader.batches(["id", "text", "sketch"]):
+            at = place[shard.key]
+            progress.advance(self.count, text_bytes, at, input_bytes[at])
+            text_bytes += batch["text"].nbytes
             sketched = batch.filter(pc.is_valid(batch["sketch"]))
             if len(sketched):
                 yield sketched

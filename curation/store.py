@@ -23,6 +23,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -184,8 +185,11 @@ class Store:
 
     def _sweep(self) -> None:
         # what a killed run or worker left half-written; nobody else writes while the lock is held
-        for file in [*self.path.glob("*/*.tmp-*"), *self.path.glob("builds/*/*.tmp-*")]:
-            file.unlink(missing_ok=True)
+        for left in [*self.path.glob("*/*.tmp-*"), *self.path.glob("builds/*/*.tmp-*")]:
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
         for promise in self.path.glob(f"*/{_PROMISE}"):
             self._keep_promise(promise.parent)
 

@@ -59,7 +59,10 @@ class SurvivingRows:
         for _, states in self.shards():
             for state in states:
                 if len(state.rows):
-                    yield self.columns(state, names)
+                    batch = self.columns(state, names)
+                    yield batch
+                    # a reducer may read all rows more than once, and each reading counts
+                    self.watch.done(len(batch), batch.nbytes)
 
     def maker(self, name: str) -> Stage | None:
         """Return the stage that a column comes from."""

@@ -177,6 +177,21 @@ def test_a_damaged_index_is_told_and_how_to_mend_it(may: Build, damage: str) -> 
     assert open_index(str(may.write_index())).count == 2
 
 
+def test_what_a_killed_command_left_behind_is_swept_away(may: Build, tmp_path: Path) -> None:
+    """A folder where only files were expected would end every later run of the store."""
+    left = may.store.build_folder(may.fingerprint) / "index.tmp-1"
+    left.mkdir()
+    (left / "keys.bin").touch()
+    may.write_index()
+    assert not left.exists()
+
+
+def test_an_index_is_not_written_while_a_run_holds_the_store(may: Build) -> None:
+    """The run sweeps away what it does not know, half an index too."""
+    with may.store.lock(), pytest.raises(ResourceError, match="another run"):
+        Build.open(may.store.path).write_index()
+
+
 def test_a_build_without_sketches_has_no_index(tmp_path: Path) -> None:
     """The remedy is one line of a recipe, and a message that says which."""
     write_jsonl(tmp_path / "a.jsonl", [{"text": "a"}])
