@@ -17,7 +17,7 @@ from tests.conftest import command, curation, environment, parts, write_jsonl
 
 Told = Callable[..., tuple[object, str, str]]
 GOLDEN = Path(__file__).parent / "golden" / "cli.txt"
-COMMANDS = ("plan", "run", "show", "why", "diff", "check")
+COMMANDS = ("plan", "run", "show", "why", "diff", "index", "contamination", "check")
 
 RECIPE = '''
 from typing import Literal
@@ -344,3 +344,25 @@ def test_a_reader_that_closes_the_pipe_is_no_error(place: Path) -> None:
             check=False,
         )
     assert done.stderr == ""
+
+
+def test_contamination_reports_by_task_what_a_corpus_holds(place: Path) -> None:
+    """Whoever publishes a score has to know whether its questions were in the corpus."""
+    text = "what is the name of the harbour in which the third fleet was refitted in that winter"
+    write_jsonl(place / "leaky.jsonl", [{"text": f"They asked {text}, and nobody knew."}])
+    (place / "evals").mkdir()
+    write_jsonl(place / "evals" / "quiz.jsonl", [{"id": "q1", "question": text}])
+    write_jsonl(place / "evals" / "other.jsonl", [{"id": "o1", "question": "ships " * 20}])
+    (place / "leaky.py").write_text(
+        "from curation import *\n"
+        "def leaky(*, paths: str) -> Recipe:\n"
+        "    return Recipe(source=Jsonl(paths), steps=[TextSize()])\n"
+    )
+    curation("run", "leaky.py", "--paths", "leaky.jsonl", "--store", "leaky", cwd=place)
+    told = curation("contamination", "evals", "leaky", cwd=place).stdout
+    rows = {line.split()[0]: line.split() for line in told.splitlines() if line.strip()}
+    assert rows["quiz"][1:4] == ["1", "0", "1"]
+    assert rows["quiz"][-2:] == ["quiz#q1", "leaky.jsonl#0"]
+    assert rows["other"][3] == "0"
+    wrong = curation("contamination", "nowhere", "leaky", cwd=place, check=1)
+    assert "no evaluation set at nowhere" in wrong.stderr

@@ -173,3 +173,48 @@ def test_fineweb_wants_the_models_name_of_another_language():
     flags = ["--paths", "x.html", "--language", "fra_Latn"]
     with pytest.raises(RecipeError, match="--code fr"):
         load_recipe(str(ROOT / "pipelines" / "fineweb.py"), flags)
+
+
+PAGE = "<html><body><main>{}</main></body></html>"
+#: A page of enough words, in which an evaluation item can be planted.
+STORY = " ".join(
+    f"<p>In the {n}th year the council of the town met again and wrote {n * n} letters to the "
+    "province about roads, bridges and the price of corn.</p>"
+    for n in range(9)
+)
+
+
+def write_pages(folder: Path, *bodies: str) -> str:
+    folder.mkdir()
+    for number, body in enumerate(bodies):
+        (folder / f"{number}.html").write_text(PAGE.format(body))
+    return str(folder / "*.html")
+
+
+def test_pages_that_hold_an_evaluation_item_go(tmp_path, store):
+    """A model trained on its own examination is praised for nothing."""
+    (tmp_path / "quiz.jsonl").write_text(
+        '{"id": "q7", "question": "Which river did the surveyors of the second expedition follow '
+        'from the northern pass down to the salt lake?", "answer": "the Arun"}\n'
+    )
+    leak = "Which river did the surveyors of the second expedition follow, from the Northern Pass "
+    paths = write_pages(
+        tmp_path / "in", STORY, f"<p>{leak}down to the salt lake? The Arun.</p>{STORY}"
+    )
+    build = run("web.py", store, "--paths", paths, "--evals", str(tmp_path / "quiz.jsonl"))
+    gone = build.dropped(because="holds an evaluation item").collect()
+    assert gone["contaminated_by"].to_list() == ["quiz#q7"]
+    assert gone["id"].to_list() == ["1.html#0"]
+
+
+def test_pages_that_an_earlier_build_kept_are_not_kept_again(tmp_path, store):
+    """Every crawl holds most of the pages of the one before."""
+    first = run("web.py", store, "--paths", write_pages(tmp_path / "may", STORY))
+    first.write_index()
+    paths = write_pages(
+        tmp_path / "june", STORY.replace("corn", "wool", 1), STORY[: len(STORY) // 2]
+    )
+    build = run("web.py", tmp_path / "second", "--paths", paths, "--against", str(store))
+    rows = build.dropped(because="near duplicate").collect()
+    assert rows["duplicate_in"].to_list() == [first.fingerprint]
+    assert build.ledger().rows_out == 1
