@@ -1,6 +1,6 @@
 """From text in Parquet to ``duplicate_of``: speed, memory, outputs, growth, and new against old.
 
-Issue 4. Every package gets the same Parquet files (``dedup_corpus.py``) and names the rows that go.
+Issue 4. Every package gets the same Parquet files (``copies.py``) and names the rows that go.
 We and the fast peers are given all of them, each on both cores in a process of its own, watched
 from outside. Those that would take the better part of an hour are given fewer and are known by
 their documents a second: their cost grows with the number of documents, or faster. Ours is the
@@ -31,10 +31,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.dedup_corpus import write_dedup_corpus
-from benchmarks.dedup_peers import run_peer, watch
+from benchmarks.copies import write_dedup_corpus
 from benchmarks.dedup_sketch import PEERS
 from benchmarks.measure import Report, arguments
+from benchmarks.peers import run_peer, watch
 from curation import Build
 from curation.arrow import from_bytes_and_offsets
 from curation.testing import MemoryRows

@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from benchmarks.dedup_peers import run_peer
 from benchmarks.measure import DATA, Report, arguments, spread
+from benchmarks.peers import run_peer
 from curation import MinHashSketch, NearDuplicates
 from curation.testing import MemoryRows
 

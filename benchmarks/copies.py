@@ -11,7 +11,7 @@ Documents are of the size of web pages (median about 1,100 bytes, 200 to 20,000)
    3 %    exact copies of an original
    0.5 %  one flood: the same page with another date and name
 
-    python -m benchmarks.dedup_corpus FOLDER --documents 1000000 [--files 8] [--seed 1]
+    python -m benchmarks.copies FOLDER --documents 1000000 [--files 8] [--seed 1]
 
 writes Parquet files with the columns ``id``, ``text`` and ``twin``: the id of the original that a
 row was copied from, null for an original. Equal arguments give equal files. A sentence that the

@@ -1,6 +1,6 @@
 """What other packages do to the same documents: which they remove, how fast, in how much memory.
 
-    python benchmarks/dedup_peers.py PEER --input FOLDER --out FILE [--documents N] [--workers 2]
+    python benchmarks/peers.py PEER --input FOLDER --out FILE [--documents N] [--workers 2]
 
 runs one peer on the Parquet files of a folder (columns ``id`` and ``text``), prints one line of
 JSON and writes a Parquet file with ``id``, ``kept`` and ``group`` (equal for documents that the
