@@ -36,6 +36,11 @@ F32 = npt.NDArray[np.float32]
 Bool_N = npt.NDArray[np.bool_]
 
 _STATIC, _TRANSFORMER = "model2vec", "sentence_transformers"
+#: sentence-transformers brings torch, whose build depends on the machine: it is no extra of ours.
+_REMEDY = {
+    _STATIC: "pip install 'curation[embed]'",
+    _TRANSFORMER: "pip install sentence-transformers, after the torch build of this machine",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +183,7 @@ def _missing(library: str, folder: str) -> ResourceError:
     return ResourceError(
         f"the embedding model needs the package {library.replace('_', '-')}.",
         folder=folder,
-        remedy="pip install 'curation[embed]'",
+        remedy=_REMEDY[library],
     )
 
 
