@@ -230,8 +230,11 @@ class MemoryRows:
         self.count = sum(len(batch) for batch in batches)
 
     def batches(self, *names: str) -> Iterator[pa.RecordBatch]:
-        """Yield the named columns of all rows in order."""
+        """Yield the named columns of all rows in order; a registered one that is absent is null."""
         for batch in self._batches:
+            for name in names:
+                if name not in batch.schema.names and name in COLUMNS:
+                    batch = batch.append_column(name, pa.nulls(len(batch), COLUMNS[name][0]))
             yield batch.select(list(names))
 
     def maker(self, name: str) -> Stage | None:

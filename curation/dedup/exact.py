@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 
 from curation.arrow import bytes_and_offsets
 from curation.columns import columns
+from curation.dedup.marks import MARK, keep_marks
 from curation.dedup.preference import scope_of
 from curation.errors import RecipeError
 from curation.stage import Annotator, Reducer, Rows
@@ -37,7 +38,7 @@ _ENTRIES_FRAC = 1 / 8
 _PIECE_FRAC = 1 / 16
 
 _ROW = pa.field("row", pa.int64())
-_HASHED = columns("id", "text_hash")
+_HASHED = pa.schema([*columns("id", "text_hash"), pa.field("copies", pa.uint64())])
 _NUMBERED = pa.schema([_ROW, *_HASHED])
 
 
@@ -81,12 +82,16 @@ class ExactDuplicates(Reducer):
 
     reads    id               large_string  distinct
              text_hash        fixed_size_binary[16]  null allowed
+    may_read duplicate_of     large_string  a row that has it takes no part and keeps what it has
+             group_size       uint64        copies that a row stands for; they are counted in
     writes   duplicate_of     large_string  id of the row that stays; null for it and for no hash
-             group_size       uint64        rows with this hash; null where text_hash is null
+             group_size       uint64        rows with this hash, with the copies that they stand
+                                            for; null where text_hash is null
     """
 
     version: ClassVar[int] = 1
     writes: ClassVar[pa.Schema] = columns("duplicate_of", "group_size")
+    may_read: ClassVar[tuple[str, ...]] = tuple(writes.names)
 
     #: Columns: only rows with equal values there are copies; () for all rows.
     within: tuple[str, ...] = ()
@@ -123,13 +128,24 @@ class ExactDuplicates(Reducer):
         else:
             pieces = self._pieces(self._scoped(rows))
             found = (_mark(piece, groups) for piece in pieces)
-        for table in found:
-            yield from table.select(self.writes.names).cast(self.writes).to_batches()
+        made = (
+            batch
+            for table in found
+            for batch in table.select(self.writes.names).cast(self.writes).to_batches()
+        )
+        some_marked = any(
+            batch[MARK].null_count < len(batch) for batch in rows.batches(MARK) if len(batch)
+        )
+        yield from keep_marks(made, rows.batches(*self.writes.names)) if some_marked else made
 
     def _scoped(self, rows: Rows) -> Iterator[pa.RecordBatch]:
-        """Yield id and text_hash of all rows, the hash made another one for each scope."""
-        for batch in rows.batches(*self.reads):
-            hashes = batch["text_hash"]
+        """Yield id, text_hash and copies of all rows.
+
+        The hash is another one in each scope, and null for a row that takes no part.
+        """
+        for batch in rows.batches(*dict.fromkeys((*self.reads, *self.may_read))):
+            hashes = pc.if_else(pc.is_null(batch[MARK]), batch["text_hash"], None)
+            copies = batch["group_size"].fill_null(1)
             if self.within:
                 words_N2 = (
                     _words(hashes.fill_null(bytes(16))) ^ scope_of(self.within, batch)[:, None]
@@ -137,7 +153,7 @@ class ExactDuplicates(Reducer):
                 data = pa.py_buffer(np.ascontiguousarray(words_N2))
                 scoped = pa.Array.from_buffers(pa.binary(16), len(batch), [None, data])
                 hashes = pc.if_else(pc.is_valid(hashes), scoped, None)
-            yield pa.RecordBatch.from_arrays([batch["id"], hashes], schema=_HASHED)
+            yield pa.RecordBatch.from_arrays([batch["id"], hashes, copies], schema=_HASHED)
 
     def _by_way_of_files(self, rows: Rows, entries_per_file: int) -> Iterator[pa.Table]:
         """Yield what is found, in the order of the rows, with most of it on disk meanwhile."""
@@ -154,7 +170,7 @@ class ExactDuplicates(Reducer):
                 groups = _merge(groups, piece)
             for piece in self._pieces(by_hash.read(file)):
                 marked = _mark(piece, groups)
-                marked = marked.filter(pc.greater(marked["group_size"], 1))
+                marked = marked.filter(pc.not_equal(marked["group_size"], pa.scalar(1, pa.uint64())))
                 by_row.add(marked, _row_numbers(marked) // entries_per_file)
             by_hash.remove(file)
         for file, start in enumerate(range(0, rows.count, entries_per_file)):
@@ -186,9 +202,8 @@ def _no_groups() -> pa.Table:
 
 def _merge(groups: pa.Table, piece: pa.Table) -> pa.Table:
     """Return the entries with the rows of a piece counted in."""
-    hashed = piece.select(["text_hash", "id"]).filter(pc.is_valid(piece["text_hash"]))
-    ones = pa.array(np.ones(len(hashed), dtype=np.uint64))
-    together = pa.concat_tables([groups, hashed.append_column("group_size", ones)])
+    hashed = piece.select(["text_hash", "id", "copies"]).filter(pc.is_valid(piece["text_hash"]))
+    together = pa.concat_tables([groups, hashed.rename_columns(groups.schema.names)])
     if len(together) == 0:
         return groups
     words_R2 = _words(together["text_hash"])

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from curation.arrow import bytes_and_offsets, from_bytes_and_offsets, is_valid, to_column, values_of
 from curation.dedup.bands import BandEntries, Entries, Pairs, halves, sorted_entries
 from curation.dedup.index import Index, open_index
+from curation.dedup.marks import MARK, keep_marks
 from curation.dedup.preference import preference_of, scope_of
 from curation.dedup.shinglesets import OnDisk, ShingleSets
 from curation.dedup.spill import Array, Bytes, RowArrays, Spill
@@ -73,6 +74,7 @@ class Grouping:
         self.home = full("home", -1, np.int16)  # the index that the twin is in
         self.sketched = full("sketched", 0, np.bool_)
         self.id_stop = full("id_stop", 0, np.int64)
+        self.some_marked = False
 
     @property
     def preference(self) -> Preference:
@@ -90,7 +92,10 @@ class Grouping:
             self._break_chains(pairs, sets)
         else:
             self._join(pairs)
-        yield from self._columns()
+        made = self._columns()
+        if self.some_marked:
+            made = keep_marks(made, self.rows.batches(*self.stage.writes.names))
+        yield from made
 
     # ---- sketches to pairs
 
@@ -98,7 +103,7 @@ class Grouping:
         """Read everything but the text: keys, preferences, ids."""
         entries = BandEntries(self.scratch, self.sketcher.bands, self.count, self.memory)
         self._ids = Bytes(self.scratch / "ids.bin")
-        names = ["id", "sketch", "shingle_count", "group_size", *self.stage.looked_at]
+        names = ["id", "sketch", "shingle_count", "group_size", MARK, *self.stage.looked_at]
         band_K, start, id_bytes = np.arange(self.sketcher.bands), 0, 0
         for batch in self.rows.batches(*dict.fromkeys(names)):
             stop = start + len(batch)
@@ -108,7 +113,9 @@ class Grouping:
             id_bytes += int(offset[-1] - offset[0])
             self.tie[start:stop] = hash_bytes(data, offset)
             self.first[start:stop] = preference_of(self.stage, batch)
-            valid = is_valid(batch["sketch"])
+            marked = is_valid(batch[MARK])
+            self.some_marked |= bool(marked.any())
+            valid = is_valid(batch["sketch"]) & ~marked
             counts = np.where(
                 is_valid(batch["shingle_count"]), values_of(batch["shingle_count"]), 0
             )

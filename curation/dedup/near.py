@@ -55,8 +55,11 @@ class NearDuplicates(Reducer):
              sketch           large_binary  null allowed; made by MinHashSketch
              shingle_count    uint32        null allowed
              text             large_string  null allowed; not read where verify is False
-    may_read duplicate_of     large_string  overwritten
-             group_size       uint64        copies that an earlier step found; they are counted in
+    may_read duplicate_of     large_string  a row that has it takes no part and keeps what it has
+             similarity       float32       kept for such a row
+             group_id         large_string  kept for such a row
+             group_size       uint64        copies that a row stands for; they are counted in
+             duplicate_in     large_string  kept for such a row
     writes   duplicate_of     large_string  id of the row that stays; null for a row that stays
              similarity       float32       0..1, of the row and the one that it repeats
              group_id         large_string  id of the row that stays, for it too; null where alone
@@ -67,10 +70,10 @@ class NearDuplicates(Reducer):
 
     version: ClassVar[int] = 1
     recorded: ClassVar[bool] = True
-    may_read: ClassVar[tuple[str, ...]] = ("duplicate_of", "group_size")
     writes: ClassVar[pa.Schema] = columns(
         "duplicate_of", "similarity", "group_id", "group_size", "duplicate_in"
     )
+    may_read: ClassVar[tuple[str, ...]] = tuple(writes.names)
 
     #: The least Jaccard similarity at which a row repeats another.
     similarity: float = 0.8

@@ -52,7 +52,6 @@ _MOST_ROWS, _LEAST_ROWS = 2048, 16
 _NONE = -2.0
 
 _FOUND = ("duplicate_of", "similarity", "group_id", "group_size")
-_HANDED = ("id", "duplicate_of", "group_size")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +79,9 @@ class SemanticDuplicates(Reducer):
 
     reads    id            large_string  distinct
              embedding     large_list<item: float32>  null allowed
-    may_read duplicate_of  large_string  where it is not null, the row takes no part
+    may_read duplicate_of  large_string  a row that has it takes no part and keeps what it has
+             similarity    float32       kept for such a row
+             group_id      large_string  kept for such a row
              group_size    uint64        copies that the row stands for; null is one
     writes   duplicate_of  large_string  id of the row that stays; null for it and for a row alone
              similarity    float32       cosine to the row that stays; null where there is none
@@ -92,8 +93,8 @@ class SemanticDuplicates(Reducer):
 
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ("id", "embedding")
-    may_read: ClassVar[tuple[str, ...]] = ("duplicate_of", "group_size")
     writes: ClassVar[pa.Schema] = columns(*_FOUND)
+    may_read: ClassVar[tuple[str, ...]] = _FOUND
 
     similarity: float = 0.95
     clusters: int = 0
@@ -134,7 +135,7 @@ class SemanticDuplicates(Reducer):
             groups = self._groups(judged)
             ids = _ids_at(rows, groups.named_G)
             start = 0
-            for batch in rows.batches(*_HANDED):
+            for batch in rows.batches("id", *_FOUND):
                 yield _as_batch(batch, groups, ids, start)
                 start += len(batch)
         finally:
@@ -494,6 +495,6 @@ def _as_batch(batch: pa.RecordBatch, groups: _Groups, ids: pa.Array, start: int)
         to_column(groups.size_M[part]).take(at),
     ]
     untouched = to_column(~judged)
-    found[0] = pc.if_else(untouched, batch["duplicate_of"], found[0])
-    found[3] = pc.if_else(untouched, batch["group_size"], found[3])
-    return pa.RecordBatch.from_arrays(found, schema=columns(*_FOUND))
+    handed = [batch[name] for name in _FOUND]
+    kept = [pc.if_else(untouched, old, new) for old, new in zip(handed, found, strict=True)]
+    return pa.RecordBatch.from_arrays(kept, schema=columns(*_FOUND))

@@ -76,12 +76,14 @@ class SurvivingRows:
 
         A column that the step may read and no step writes is null.
         """
-        reads = {name: self.step.reads[name] for name in names if name in self.step.reads}
-        batch = state.columns.batch(reads, state.chosen(state.rows))
-        for name in names:
-            if name not in reads:
-                batch = batch.append_column(name, pa.nulls(len(state.rows), COLUMNS[name][0]))
-        return batch.select(list(names))
+        chosen = state.chosen(state.rows)
+        arrays = [
+            state.columns.get(self.step.reads[name], name, chosen)
+            if name in self.step.reads
+            else pa.nulls(len(state.rows), COLUMNS[name][0])
+            for name in names
+        ]
+        return pa.RecordBatch.from_arrays(arrays, names=list(names))
 
 
 def run_reduce(store: Store, plan: Plan, phase: Phase, watch: Watch) -> Facts:

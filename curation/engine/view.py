@@ -62,6 +62,9 @@ class ShardView:
 
     def payload(self, index: int, rows: Positions) -> pa.RecordBatch:
         """Return payload columns for rows of one batch; batches must be asked for in order."""
+        if len(rows) == 0:  # a shard in which no row begins has no batch to read again
+            assert self.source is not None
+            return pa.RecordBatch.from_pylist([], schema=self.source.payload)
         if self._again is None:
             assert self.source is not None
             self._again = PayloadAgain(self.source, self.shard)

@@ -178,3 +178,19 @@ def test_the_scope_is_part_of_the_identity_and_no_scope_changes_nothing() -> Non
     assert ExactDuplicates().identity()["settings"] == {}
     assert ExactDuplicates(within=("source",)).identity() != ExactDuplicates().identity()
     assert ExactDuplicates(within=("source", "id")).reads == ("id", "text_hash", "source")
+
+
+def test_marked_rows_take_no_part_and_keep_their_mark(tmp_path: Path) -> None:
+    """Copies within sources and then everywhere: a page of three would be counted as nine."""
+    rows = [(f"id-{n}", hash_of(n // 4)) for n in range(6)]
+    marks = [None, "id-0", None, None, "other", None]
+    sizes = [2, 2, 7, None, 3, None]
+    batch = batches_of(rows, 6)[0]
+    batch = batch.append_column("duplicate_of", pa.array(marks, pa.large_string()))
+    batch = batch.append_column("group_size", pa.array(sizes, pa.uint64()))
+    for memory in (1, 1 << 28):
+        parts = [batch.slice(0, 2), batch.slice(2)]
+        stage = ExactDuplicates(memory_bytes=memory)
+        made = pa.Table.from_batches(stage.reduce(MemoryRows(parts, tmp_path)))
+        assert made["duplicate_of"].to_pylist() == [None, "id-0", "id-0", "id-0", "other", None]
+        assert made["group_size"].to_pylist() == [10, 2, 10, 10, 3, 1]

@@ -15,7 +15,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation import Build, Jsonl, MinHashSketch, NearDuplicates, Recipe, col, keep
+from curation import (
+    Build,
+    ExactDuplicates,
+    Jsonl,
+    MinHashSketch,
+    NearDuplicates,
+    Recipe,
+    TextHash,
+    col,
+    duplicate_steps,
+    keep,
+)
 from curation.columns import COLUMNS
 from curation.dedup.spill import Spill
 from curation.errors import IntegrityError, RecipeError
@@ -468,3 +479,49 @@ def test_why_names_the_twin_its_text_and_how_alike_they_are(place: Path) -> None
     twin = build.documents(columns=["id", "text"]).collect()
     text = dict(twin.iter_rows())[row["duplicate_of"]]
     assert f"| {text[:80]}" in shown
+
+
+def test_a_shard_in_which_no_row_begins_has_no_copies(tmp_path: Path) -> None:
+    """One line longer than a shard leaves shards without any row; it must not end the run."""
+    rows = [{"text": "one two three"}, {"text": "word " * 60_000}, {"text": "one two three"}]
+    write_jsonl(tmp_path / "long.jsonl", rows)
+    recipe = Recipe(source=Jsonl(str(tmp_path / "long.jsonl")), steps=duplicate_steps())
+    assert len(recipe.plan().shards) > 1
+    build = recipe.run(store=tmp_path / "store", workers=0)
+    assert build.ledger().rows_out == 2
+
+
+def test_steps_that_look_for_copies_follow_each_other(tmp_path: Path) -> None:
+    """Letter for letter, then nearly, within sources and then everywhere."""
+    texts = [" ".join(PAGE)] * 3 + [
+        edited(PAGE, 5),
+        edited(PAGE, 9),
+        "all by itself it stands here",
+    ]
+    rows = [{"text": text, "source": "ab"[n % 2]} for n, text in enumerate(texts)]
+    write_jsonl(tmp_path / "rows.jsonl", rows)
+    unmarked = keep(col("duplicate_of").is_null(), because="copy")
+    for dropping in (True, False):
+        found = {}
+        steps = [
+            *(TextHash(), ExactDuplicates(within=("source",)), unmarked, ExactDuplicates()),
+            *(unmarked, MinHashSketch(), NearDuplicates(similarity=0.6, within=("source",))),
+            *(unmarked, NearDuplicates(similarity=0.6), unmarked),
+        ]
+        steps = [step for step in steps if dropping or step is not unmarked]
+        source = Jsonl(str(tmp_path / "rows.jsonl"), source_field="source")
+        build = Recipe(source=source, steps=steps).run(store=tmp_path / f"s{dropping}", workers=0)
+        shown = build.documents(columns=["text", "duplicate_of", "group_size"]).collect()
+        for row in shown.filter(col("duplicate_of").is_null()).iter_rows(named=True):
+            found[row["text"]] = row["group_size"]
+        assert sorted(found.values()) == [1, 5]
+
+
+def test_a_marked_row_keeps_what_it_has(tmp_path: Path) -> None:
+    """It repeats the row that the first step named."""
+    rows: list[dict[str, Any]] = texts_of(" ".join(PAGE), " ".join(PAGE), edited(PAGE, 3))
+    rows[1] |= {"duplicate_of": "f#0", "group_id": "f#0", "similarity": 1.0, "group_size": 2}
+    rows[0] |= {"group_size": 2, "group_id": "f#0"}
+    found = reduced(NearDuplicates(similarity=0.5), rows, tmp_path)
+    assert found["f#1"] == ("f#0", 1.0, "f#0", 2)
+    assert sorted(value[3] for value in found.values()) == [2, 3, 3]

@@ -1,0 +1,51 @@
+"""What becomes of rows that an earlier step has marked as copies.
+
+A recipe may look for copies more than once: within each source and then everywhere, letter for
+letter and then nearly, by words and then by meaning. Rows that one step has marked, and that no
+rule has dropped since, take no part in the next, and what is known of them stays.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.arrow import is_valid
+
+#: A row in which this column is not null has been marked.
+MARK = "duplicate_of"
+
+
+def keep_marks(
+    made: Iterator[pa.RecordBatch], handed: Iterator[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    """Yield what a step made, but for marked rows what was handed to it.
+
+    made    batches of any size
+    handed  the same columns of the same rows, as they were before the step
+    """
+    held: deque[pa.RecordBatch] = deque()
+    for old in handed:
+        new = _take(made, held, len(old))
+        marked = is_valid(old[MARK])
+        if marked.any():
+            mask = pa.array(marked)
+            columns = [pc.if_else(mask, old[name], new[name]) for name in new.schema.names]
+            new = pa.RecordBatch.from_arrays(columns, schema=new.schema)
+        yield new
+
+
+def _take(
+    made: Iterator[pa.RecordBatch], held: deque[pa.RecordBatch], count: int
+) -> pa.RecordBatch:
+    pieces: list[pa.RecordBatch] = []
+    while count > 0:
+        batch = held.popleft() if held else next(made)
+        pieces.append(batch.slice(0, count))
+        if len(batch) > count:
+            held.appendleft(batch.slice(count))
+        count -= len(pieces[-1])
+    return pa.concat_batches(pieces)
