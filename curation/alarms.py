@@ -26,6 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation.arrow import is_valid, to_column, values_of
+from curation.columns import COLUMNS
 from curation.engine.plan import PAYLOAD, Phase, Plan, PlannedStep
 from curation.recipe import Keep, KeepBest, Sample, step_name
 from curation.stage import BATCH_ROWS, ERROR, Annotator, Reducer, Shard, Source
@@ -40,6 +41,8 @@ ALARM_DROP_FRAC = 0.95
 #: So many shards or sources are named in a line.
 ALARM_LISTED = 3
 
+#: What a step that looks for copies says of a row.
+_GROUP = ("duplicate_of", "group_size", "duplicate_in")
 #: Columns that are not judged as scores: text, and what is null for all where nothing asks for it.
 _UNTOLD = ("text", "duplicate_in")
 #: Characters of a rule or a value that are shown, and files of a shard.
@@ -304,10 +307,12 @@ def _group_alarms(store: Store, plan: Plan, phase: Phase, planned: PlannedStep) 
     # only a group of so many rows can be the one: few are, and only theirs are counted
     large = [
         batch.join(rows, on="source", nulls_equal=True)
-        .filter(pl.col("duplicate_of").is_not_null() & (2 * pl.col("group_size") > pl.col("rows")))
+        .filter(pl.col("duplicate_of").is_not_null())
+        # of a group in an index of an earlier build the size is not known
+        .filter((2 * pl.col("group_size") > pl.col("rows")) | pl.col("duplicate_in").is_not_null())
         .group_by("source", "duplicate_of", "rows")
         .len("lost")
-        for batch in _twins(store, plan, phase, planned, ["source", "duplicate_of", "group_size"])
+        for batch in _twins(store, plan, phase, planned, ["source", *_GROUP])
     ]
     found = (
         pl.concat(large)
@@ -339,10 +344,12 @@ def _twins(
     """Yield, shard by shard, the source of the rows that a reducer saw and what it wrote."""
     for key in plan.keys:
         reader = PartReader(store.part(planned.group, key))
-        made = reader.read(WHOLE, ["scored", *(name for name in names if name != "source")])
+        present = [name for name in names if name in reader.names]
+        made = reader.read(WHOLE, ["scored", *present])
         reader.close()
-        columns = {"source": _column(store.part(phase.space.root, key), "source")}
-        columns |= {name: made[name] for name in names if name != "source"}
+        columns = {name: pa.nulls(len(made), COLUMNS[name][0]) for name in names}
+        columns["source"] = _column(store.part(phase.space.root, key), "source")
+        columns |= {name: made[name] for name in present}
         frame = pl.DataFrame({name: pl.from_arrow(column) for name, column in columns.items()})
         yield frame.filter(pl.from_arrow(made["scored"]))
 

@@ -127,9 +127,8 @@ class _IndexWriter:
         from curation.kernels.minhash import band_keys
         from curation.kernels.shingles import different_shingles
 
-        bands = np.arange(self.sketcher.bands)
-        keys = band_keys(self.sketcher.hashes(batch["sketch"]), bands, self.sketcher.rows)
-        self._put("entries", keys)
+        hash_NH = self.sketcher.hashes(batch["sketch"])
+        self._put("entries", band_keys(hash_NH, self.sketcher.bands, self.sketcher.rows))
         start, shingle_S = different_shingles(*self.sketcher.shingles(batch["text"]))
         self._put("shingles", shingle_S)
         self._put("starts", start[:-1] + self.shingle_count)
@@ -154,12 +153,12 @@ class _IndexWriter:
         from curation.dedup.spill import mapped
 
         path = self.folder / "entries.bin"
-        key_NK = mapped(path, np.uint64).reshape(self.count, self.sketcher.bands)
+        key_NK = mapped(path, np.uint64).reshape(self.count, self.sketcher.bands + 1)
         with (
             open(self.folder / "keys.bin", "wb") as keys,
             open(self.folder / "rows.bin", "wb") as rows,
         ):
-            for band in range(self.sketcher.bands):
+            for band in range(self.sketcher.bands + 1):
                 key_N = np.ascontiguousarray(key_NK[:, band])
                 order = np.argsort(key_N, kind="stable")
                 keys.write(key_N[order].data)

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from curation.dedup.spill import Spill
-from curation.kernels.candidates import MOST_PIVOTS
 
 I64 = npt.NDArray[np.int64]
 U32 = npt.NDArray[np.uint32]
@@ -27,8 +26,8 @@ ENTRY = np.dtype([("key", np.uint64), ("row", np.uint32)])
 _SORTING_BYTES = 48
 #: Shares of the memory allowed.
 _ENTRIES_FRAC, _SORTING_FRAC, _PAIRS_FRAC = 1 / 4, 1 / 4, 1 / 8
-#: Bytes of a pair while a part of them is sorted.
-_PAIR_BYTES = 24
+#: Pairs of a row and a band that are reckoned with, and bytes of a pair while a part is sorted.
+_USUAL_PAIRS, _PAIR_BYTES = 16, 24
 
 
 class BandEntries:
@@ -69,8 +68,8 @@ class Pairs:
 
     def __init__(self, folder: Path, rows: int, bands: int, memory_bytes: int) -> None:
         room = memory_bytes * _PAIRS_FRAC
-        most = rows * bands * MOST_PIVOTS * _PAIR_BYTES
-        self._rows_per_part = max(1, -(-rows // _power_of_two(most / room)))
+        usual = rows * bands * _USUAL_PAIRS * _PAIR_BYTES
+        self._rows_per_part = max(1, -(-rows // _power_of_two(usual / room)))
         self._spill = Spill(folder, np.uint64, int(room))
 
     def add(self, pair_P: U64) -> None:

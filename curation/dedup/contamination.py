@@ -40,6 +40,7 @@ _SCHEMA = {
     "by_corpus_coverage": pl.UInt32,
     "by_question_and_answer": pl.UInt32,
     "rows": pl.UInt64,
+    "unread": pl.UInt32,
     "example_item": pl.String,
     "example_row": pl.String,
 }
@@ -61,7 +62,8 @@ def report_rows(batches: Iterable[pa.RecordBatch], stage: Decontaminate) -> pl.D
     batches  columns id and text
     returns  task
              items                   items of the task
-             uncheckable             items too short for every rule: nothing can be said of them
+             uncheckable             items that no rule can find, unread or too short: nothing can
+                                     be said of them
              contaminated            items that some row overlaps with by some rule
              by_ngram                items by the first rule, in any row
              by_rare_ngram           the same without n-grams that more than COMMON_DOCUMENTS rows
@@ -70,6 +72,7 @@ def report_rows(batches: Iterable[pa.RecordBatch], stage: Decontaminate) -> pl.D
              by_corpus_coverage      items of which all rows together hold enough (PaLM)
              by_question_and_answer  items by the third rule
              rows                    rows that overlap with an item of the task
+             unread                  items of which no text was found in the file but an answer
              example_item, _row      the first item found, TASK#ITEM, and the first row it is in
     """
     evals = stage.load()
@@ -161,8 +164,8 @@ class _Tally:
             for t, task in enumerate(evals.tasks)
         ]
         whole = [
-            (*row, int(hit), *example)
-            for row, hit, example in zip(rows, self.rows_T, examples, strict=True)
+            (*row, int(hit), int((evals.unread & (evals.task_I == t)).sum()), *example)
+            for t, (row, hit, example) in enumerate(zip(rows, self.rows_T, examples, strict=True))
         ]
         return pl.DataFrame(whole, schema=_SCHEMA, orient="row")
 

@@ -6,6 +6,7 @@ annotators: they run in parallel, and a new evaluation set is a new column and n
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -120,7 +121,20 @@ class Decontaminate(Annotator):
                     f"Decontaminate takes each of its {name} once, and one at least.",
                     found=f"{name}={getattr(self, name)!r}",
                 )
-        items_of(stamp(eval_files(self.evals)))  # what is wrong with a set is told at once
+        self._warn_of_unread()  # what is wrong with a set is told at once
+
+    def _warn_of_unread(self) -> None:
+        """Say of which files some items have no text that is known: none of them is ever found."""
+        lines: dict[str, list[int]] = {}
+        for item in items_of(stamp(eval_files(self.evals))):
+            if item.unread:
+                lines.setdefault(item.task, []).append(item.line)
+        for task, unread in lines.items():
+            warnings.warn(
+                f"Decontaminate finds no text in {len(unread):,} items of {task}, such as line "
+                f"{unread[0]}: name their texts {', '.join(ALL_FIELDS)}",
+                stacklevel=5,
+            )
 
     def model_files(self) -> tuple[str, ...]:
         return eval_files(self.evals)

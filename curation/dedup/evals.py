@@ -3,11 +3,13 @@
 A file of JSON lines is a task, named after it. An item may have the fields
 
     question, prompt, context, text   texts
-    choices                           a list of texts
-    answer                            a text, a list of texts, or an index into choices
+    choices                           a list of texts, with labels or without
+    answer                            a text, a list of texts, or a label or an index of choices
+    messages                          of a chat: what the assistant says is the answer
     id                                else the item is known by the number of its line, from 1 on
 
-and is known as TASK#ID. Every other field is passed over.
+and is known as TASK#ID. The fields may have the names in ``_NAMES`` and below it, whatever their
+case. Every other field is passed over, and an item that has none but an answer is unread.
 
 An n-gram that stands in many different fields is a template's ("Which of the following ...") and
 no item's: it is not looked for. Items that share a field, such as many questions about one text,
@@ -50,6 +52,22 @@ ALL_RULES: tuple[Rule, ...] = ("13-gram", "8-gram coverage", "question and answe
 FieldName = Literal["question", "prompt", "context", "text", "answer"]
 ALL_FIELDS: tuple[FieldName, ...] = ("question", "prompt", "context", "text", "answer")
 
+#: What sets call their fields: those of HellaSwag, PIQA, NLI, Winogrande, BoolQ, RACE and others.
+_NAMES: dict[FieldName, tuple[str, ...]] = {
+    "question": ("question", "query", "instruction", "ctx", "goal", "hypothesis", "sentence"),
+    "prompt": ("prompt", "input", "inputs"),
+    "context": ("context", "passage", "article", "story", "premise"),
+    "text": ("text",),
+    "answer": ("answer", "answers", "target", "targets", "completion", "output"),
+}
+#: Names of what tells one of the choices and is no text by itself.
+_KEYS = ("answerkey", "label")
+_CHOICES = ("choices", "options", "endings")
+#: Names of choices that have a field each: sol1, sol2.
+_NUMBERED = ("sol", "option", "choice", "ending")
+#: Where an object has its texts: {"stem": "Which ...?", "choices": [...]}.
+_INNER = ("stem", "text", "content", "contexts")
+
 _ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 #: Field number of an entry that is a question with its answer.
 PAIR = len(ALL_FIELDS)
@@ -59,12 +77,18 @@ Stamp = tuple[tuple[str, int, int], ...]
 
 
 class Item(NamedTuple):
-    """One item: its fields' texts, each of its questions with each right answer."""
+    """One item: its fields' texts, each of its questions with each right answer, its line."""
 
     task: str
     name: str
     fields: tuple[tuple[FieldName, str], ...]
     pairs: tuple[tuple[str, str], ...]
+    line: int = 0
+
+    @property
+    def unread(self) -> bool:
+        """Whether no text was found in it but an answer."""
+        return all(field == "answer" for field, _ in self.fields)
 
 
 @dataclass(frozen=True)
@@ -94,6 +118,7 @@ class Evaluations:
     items_E    the items that have each entry, ascending
     field_E    int64[E]  number in ALL_FIELDS, or PAIR
     checkable  bool[I]   whether some rule can find the item at all
+    unread     bool[I]   whether no text of the item is known
     index      for the kernel
     rule_K     int64[K]  rule of each key of the index
     name_E     E names of the first item that has each entry
@@ -106,6 +131,7 @@ class Evaluations:
     items_E: tuple[tuple[int, ...], ...]
     field_E: I64
     checkable: Bool_I
+    unread: Bool_I
     index: Index
     rule_K: I64
     name_E: pa.Array
@@ -170,9 +196,9 @@ def _without_ending(name: str) -> str:
 def read_items(file: str, task: str) -> list[Item]:
     """Return the items of a file; ResourceError where it holds none, or none with a known field."""
     items, keys = [], dict[str, None]()
-    for number, record in _records(file):
+    for item, record in _records(file, task):
         keys |= dict.fromkeys(record)
-        items.append(_item(task, number, record))
+        items.append(item)
     if not any(item.fields for item in items):
         raise ResourceError(
             f"the evaluation set {file} has no {'text' if items else 'item'}.",
@@ -182,7 +208,7 @@ def read_items(file: str, task: str) -> list[Item]:
     return items
 
 
-def _records(file: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _records(file: str, task: str) -> Iterator[tuple[Item, dict[str, Any]]]:
     with io.TextIOWrapper(io.BytesIO(_read(file)), encoding="utf-8-sig") as lines:
         number = 0
         try:
@@ -191,8 +217,9 @@ def _records(file: str) -> Iterator[tuple[int, dict[str, Any]]]:
                     record = json.loads(line)
                     if not isinstance(record, dict):
                         raise ValueError(f"a {type(record).__name__} and no object")
-                    yield number, record
-        except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are such
+                    yield _item(task, number, record), record
+        # UnicodeDecodeError and JSONDecodeError are ValueErrors; too deep an object is neither
+        except (ValueError, RecursionError) as error:
             raise ResourceError(
                 f"the evaluation set {file} is not JSON lines in UTF-8.",
                 found=f"line {number or 1}: {error}",
@@ -222,31 +249,84 @@ def _unreadable(file: str, error: Exception) -> ResourceError:
 
 
 def _item(task: str, number: int, record: Mapping[str, Any]) -> Item:
-    answers = _answers(record)
-    texts = {field: _texts(record.get(field)) for field in ALL_FIELDS} | {"answer": answers}
+    flat = _flat(record)
+    answers = _answers(flat)
+    texts = {
+        field: [text for name in names for text in _texts(flat.get(name))]
+        for field, names in _NAMES.items()
+    } | {"answer": answers}
     fields = [(field, text) for field in ALL_FIELDS for text in texts[field]]
     questions = [text for field, text in fields if field in ("question", "prompt")]
     pairs = tuple((question, answer) for question in questions for answer in answers)
     name = record.get("id")
-    return Item(task, str(number if name is None else name), tuple(fields), pairs)
+    return Item(task, str(number if name is None else name), tuple(fields), pairs, number)
 
 
-def _answers(record: Mapping[str, Any]) -> list[str]:
-    """Return the texts of the right answers."""
-    answer, choices = record.get("answer"), record.get("choices")
-    if isinstance(answer, int) and not isinstance(answer, bool):
-        if isinstance(choices, list) and 0 <= answer < len(choices):
-            return _texts(choices[answer])
-        return [] if isinstance(choices, list) else [str(answer)]
-    letter = answer.strip().upper() if isinstance(answer, str) else ""
-    if isinstance(choices, list) and len(letter) == 1 and answer not in choices:
-        place = ord(letter) - ord("A")
-        return _texts(choices[place]) if 0 <= place < len(choices) else []
-    return _texts(answer)
+def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record with its names in small letters, a chat as a question and its answer.
+
+    What the system says is the template of many chats and no item's.
+    """
+    flat = {name.lower(): value for name, value in record.items()}
+    messages = flat.get("messages")
+    said: dict[str, list[str]] = {"question": [], "answer": []}
+    for turn in messages if isinstance(messages, list) else []:
+        if isinstance(turn, dict) and turn.get("role") != "system":
+            said["answer" if turn.get("role") == "assistant" else "question"] += _texts(turn)
+    return {field: "\n".join(texts) for field, texts in said.items() if texts} | flat
+
+
+def _answers(flat: Mapping[str, Any]) -> list[str]:
+    """Return the texts of the right answers: of the first field that tells any."""
+    choices, labels = _choices(flat)
+    names = _NAMES["answer"] + _KEYS * bool(choices)
+    told = (_right(flat.get(name), choices, labels) for name in names)
+    return next(filter(None, told), [])
+
+
+def _right(answer: object, choices: list[list[str]], labels: list[str]) -> list[str]:
+    """Return the texts of what an answer says: the choice that it tells, or else itself."""
+    if isinstance(answer, list):
+        return [text for part in answer for text in _right(part, choices, labels)]
+    if not choices or isinstance(answer, bool) or not isinstance(answer, int | str):
+        return _texts(answer)
+    place = answer
+    if isinstance(place, str):
+        label = place.strip().upper()
+        if label in labels:
+            place = labels.index(label)
+        elif len(label) != 1 or [answer] in choices:
+            return _texts(answer)
+        else:
+            place = int(label) if label in "0123456789" else ord(label) - ord("A")
+    return choices[place] if 0 <= place < len(choices) else []
+
+
+def _choices(flat: Mapping[str, Any]) -> tuple[list[list[str]], list[str]]:
+    """Return the texts of each choice, and the labels of the choices if they have any."""
+    asked = flat.get("question")
+    places = [flat, asked] if isinstance(asked, dict) else [flat]
+    found = [place[name] for place in places for name in _CHOICES if place.get(name)]
+    for stem in _NUMBERED:
+        found.append({n: flat[stem + n] for n in "0123456789" if stem + n in flat})
+    value = next((value for value in found if value and isinstance(value, dict | list)), [])
+    texts: list[Any]
+    labels: Any
+    if isinstance(value, list):
+        texts = value
+        labels = [part["label"] for part in value if isinstance(part, dict) and "label" in part]
+    elif isinstance(value.get("text"), list):
+        texts, labels = value["text"], value.get("label")
+    else:
+        texts, labels = list(value.values()), list(value)
+    known = labels if isinstance(labels, list) else []
+    return [_texts(text) for text in texts], [str(label).strip().upper() for label in known]
 
 
 def _texts(value: object) -> list[str]:
-    """Return the texts that a JSON value is; a number is one, nothing and objects are none."""
+    """Return the texts that a JSON value is or has; a number is one, nothing is none."""
+    if isinstance(value, dict):
+        value = [value[name] for name in _INNER if name in value]
     if isinstance(value, list):
         return [text for part in value for text in _texts(part)]
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -327,6 +407,7 @@ def make_evaluations(items: Sequence[Item], limits: Limits) -> Evaluations:
         items_E,
         field_E,
         items_with(usable_E, items_E, len(items)),
+        np.array([item.unread for item in items], dtype=np.bool_),
         Index(
             length_R,
             np.array([power_of(length) for length in length_R], dtype=np.uint64),

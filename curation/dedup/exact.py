@@ -170,7 +170,8 @@ class ExactDuplicates(Reducer):
                 groups = _merge(groups, piece)
             for piece in self._pieces(by_hash.read(file)):
                 marked = _mark(piece, groups)
-                marked = marked.filter(pc.not_equal(marked["group_size"], pa.scalar(1, pa.uint64())))
+                alone = pc.equal(marked["group_size"], pa.scalar(1, pa.uint64()))
+                marked = marked.filter(pc.invert(alone))
                 by_row.add(marked, _row_numbers(marked) // entries_per_file)
             by_hash.remove(file)
         for file, start in enumerate(range(0, rows.count, entries_per_file)):

@@ -19,6 +19,7 @@ from curation.dedup.preference import preference_of, scope_of
 from curation.dedup.shinglesets import OnDisk, ShingleSets
 from curation.dedup.spill import Array, Bytes, RowArrays, Spill
 from curation.dedup.threads import in_order
+from curation.errors import RecipeError
 from curation.kernels.candidates import Preference, bucket_pairs, index_pairs
 from curation.kernels.components import (
     GOES,
@@ -63,18 +64,32 @@ class Grouping:
         self.arrays = RowArrays(
             self.scratch / "rows", self.count, int(self.memory * _ROW_ARRAY_FRAC)
         )
+        self._refuse_own_store()
         self.indexes: Sequence[Index] = [open_index(path) for path in stage.against]
         for index in self.indexes:
             index.check_settings(sketcher)
         full = self.arrays.full
         self.first, self.shingles = full("first", 0, np.uint64), full("shingles", 0, np.uint32)
         self.tie, self.copies = full("tie", 0, np.uint64), full("copies", 1, np.uint64)
+        self.witness = full("witness", 0, np.uint64)
         self.state = full("state", STAYS, np.uint8)
         self.twin, self.alike = full("twin", -1, np.int64), full("alike", 0, np.float64)
         self.home = full("home", -1, np.int16)  # the index that the twin is in
         self.sketched = full("sketched", 0, np.bool_)
         self.id_stop = full("id_stop", 0, np.int64)
         self.some_marked = False
+
+    def _refuse_own_store(self) -> None:
+        """A store's latest index is another one after each run: the run would follow itself."""
+        store = self.scratch.resolve().parent.parent
+        for path in self.stage.against:
+            if Path(path).resolve() == store:
+                raise RecipeError(
+                    "NearDuplicates is to compare with the very store that the run writes to.",
+                    found=f"against={path!r}",
+                    remedy="another --store for this run, or the folder of one index: "
+                    f"{path}/builds/BUILD/index",
+                )
 
     @property
     def preference(self) -> Preference:
@@ -101,10 +116,10 @@ class Grouping:
 
     def _read(self) -> BandEntries:
         """Read everything but the text: keys, preferences, ids."""
-        entries = BandEntries(self.scratch, self.sketcher.bands, self.count, self.memory)
+        entries = BandEntries(self.scratch, self.sketcher.bands + 1, self.count, self.memory)
         self._ids = Bytes(self.scratch / "ids.bin")
         names = ["id", "sketch", "shingle_count", "group_size", MARK, *self.stage.looked_at]
-        band_K, start, id_bytes = np.arange(self.sketcher.bands), 0, 0
+        start, id_bytes = 0, 0
         for batch in self.rows.batches(*dict.fromkeys(names)):
             stop = start + len(batch)
             data, offset = bytes_and_offsets(batch["id"])
@@ -124,7 +139,8 @@ class Grouping:
             known = is_valid(batch["group_size"])
             self.copies[start:stop] = np.where(known, values_of(batch["group_size"]), 1)
             hash_NH = self.sketcher.hashes(batch["sketch"].filter(to_column(valid)))
-            key_NK = band_keys(hash_NH, band_K, self.sketcher.rows)
+            self.witness[start:stop][valid] = hash_NH[:, 0]
+            key_NK = band_keys(hash_NH, self.sketcher.bands, self.sketcher.rows)
             if self.stage.within:
                 key_NK ^= scope_of(self.stage.within, batch)[valid, None]
             entries.add((start + np.flatnonzero(valid)).astype(np.uint32), key_NK)
@@ -162,7 +178,7 @@ class Grouping:
                 wanted[upper] = True
                 if number == 0:
                     wanted[lower] = True
-        sets = ShingleSets(self.scratch / "sets.bin", self.arrays, self.shingles, self.sketcher)
+        sets = ShingleSets(self.scratch / "sets.bin", self.arrays, self.witness, self.sketcher)
         if wanted.any():
             for made in in_order(sets.made, self._texts(wanted)):
                 sets.add(*made)

@@ -1,8 +1,9 @@
 """An index of a finished build, for later builds to find copies of its rows.
 
     FOLDER/index.json               what it is: build, settings of the sketches, rows, digest
-    FOLDER/keys.bin                 uint64[bands, N], the keys of each band ascending
-    FOLDER/rows.bin                 uint32[bands, N], the rows that they belong to
+    FOLDER/keys.bin                 uint64[bands + 1, N], the keys of each band, and of the whole
+                                    sketch, ascending
+    FOLDER/rows.bin                 uint32[bands + 1, N], the rows that they belong to
     FOLDER/counts.bin               uint32[N], different shingles of each row
     FOLDER/starts.bin               int64[N], where each row's shingles begin
     FOLDER/shingles.bin             uint64[S]

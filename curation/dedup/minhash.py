@@ -128,6 +128,16 @@ class MinHashSketch(Annotator):
         data, offset = bytes_and_offsets(text)
         return all_shingles(data, offset, UNITS.index(self.unit), self.ngram, fold_table())
 
+    def first_values(
+        self, start: npt.NDArray[np.int64], shingle_S: npt.NDArray[np.uint64]
+    ) -> npt.NDArray[Any]:
+        """Return the first value of the sketch of each document, from its shingles."""
+        from curation.kernels.minhash import Permutations, signatures
+
+        drawn = self._drawn()
+        one = Permutations(drawn.odd_H[:1], drawn.add_H[:1], drawn.mersenne)
+        return signatures(start, shingle_S, one, self.bits)[:, 0]
+
     def _drawn(self) -> Permutations:
         from curation.kernels import minhash
 

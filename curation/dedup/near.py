@@ -42,8 +42,9 @@ class NearDuplicates(Reducer):
     that it is most like. So a row that goes is always that similar to the row that stays, and no
     two rows that stay are a pair that was found. A row without a sketch stands alone.
 
-    A bucket of very many rows (a template of a million pages) is compared with its most preferred
-    rows only, see ``curation.kernels.candidates``.
+    A bucket of more than 129 rows (a template of a million pages) is compared with its 129 most
+    preferred rows only, so rows of one template that are alike at just about the threshold can
+    both stay. Rows with equal sketches always meet.
 
     ``against`` names indexes of earlier builds (``curation index``): a row that repeats one of
     theirs goes, whatever its rank here, and ``duplicate_in`` says in which index that row is.

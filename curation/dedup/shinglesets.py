@@ -78,15 +78,15 @@ class OnDisk(NamedTuple):
 class ShingleSets:
     """The sets of the rows that have a pair.
 
-    shingles_N  how many shingles each row has, as the sketch's stage counted them
+    witness_N  uint64[N]: the first value of each row's sketch
     """
 
     def __init__(
-        self, path: Path, arrays: RowArrays, shingles_N: U32, sketcher: MinHashSketch
+        self, path: Path, arrays: RowArrays, witness_N: U64, sketcher: MinHashSketch
     ) -> None:
         self._sketcher = sketcher
         self.start_N = arrays.full("starts", -1, np.int64)
-        self.count_N, self._shingles_N = arrays.full("counts", 0, np.uint32), shingles_N
+        self.count_N, self._witness_N = arrays.full("counts", 0, np.uint32), witness_N
         self._path, self._bytes, self._written = path, Bytes(path), 0
         self._held: U64 | None = None
 
@@ -97,9 +97,10 @@ class ShingleSets:
         """
         row_M, text = texts
         start, shingle_S = self._sketcher.shingles(text)
-        if (np.diff(start) != self._shingles_N[row_M]).any():
+        first = self._sketcher.first_values(start, shingle_S)
+        if (first.astype(np.uint64) != self._witness_N[row_M]).any():
             raise IntegrityError(
-                "a text has other shingles than when it was sketched.",
+                "a text is not the one that was sketched.",
                 remedy="'text' and 'sketch' must belong together: sketch after the last step that "
                 "changes the text",
             )

@@ -26,9 +26,9 @@ U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 
 #: Rows of a large bucket that all others in it are compared with.
-MOST_PIVOTS = 16
+MOST_PIVOTS = 128
 #: Comparisons of one bucket beyond which it has fewer pivots, down to a single one.
-MOST_PAIRS = 1 << 20
+MOST_PAIRS = 1 << 22
 
 
 class Preference(NamedTuple):

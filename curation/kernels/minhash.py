@@ -135,21 +135,26 @@ def _signatures_mersenne(start: I64, shingle_S: U64, odd_H: U64, add_H: U64) -> 
 
 
 @numba.njit(cache=True, nogil=True)
-def band_keys(hash_NH: U32 | U64, band_K: I64, rows: int) -> U64:
-    """Return uint64[N, K]: for some bands, one hash of a band's values and number.
+def band_keys(hash_NH: U32 | U64, bands: int, rows: int) -> U64:
+    """Return uint64[N, K]: for each band, one hash of its values and number; last, one of all.
+
+    The last is a band of the whole sketch: rows with equal sketches meet there, however crowded
+    their other bands are.
 
     hash_NH  uint32[N, H] or uint64[N, H], band after band
-    band_K   int64[K]  the bands wanted
     rows     values of a band
     """
-    key_NK = np.empty((hash_NH.shape[0], band_K.size), dtype=np.uint64)
+    key_NK = np.empty((hash_NH.shape[0], bands + 1), dtype=np.uint64)
     for n in range(hash_NH.shape[0]):
-        for k in range(band_K.size):
-            key = np.uint64(band_K[k]) * _MIX
-            for h in range(band_K[k] * rows, (band_K[k] + 1) * rows):
+        whole = _MIX
+        for k in range(bands):
+            key = np.uint64(k) * _MIX
+            for h in range(k * rows, (k + 1) * rows):
                 key = (key ^ np.uint64(hash_NH[n, h])) * _BASE
                 key ^= key >> np.uint64(29)
             key_NK[n, k] = permute(key, _MIX)
+            whole = permute(whole ^ key_NK[n, k], _BASE)
+        key_NK[n, bands] = whole
     return key_NK
 
 

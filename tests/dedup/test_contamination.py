@@ -68,6 +68,7 @@ def test_the_report_counts_items_by_task_and_rule(stage: Decontaminate) -> None:
         "by_corpus_coverage": 1,
         "by_question_and_answer": 1,
         "rows": 2,
+        "unread": 0,
         "example_item": "rivers#long",
         "example_row": "f#0",
     }
@@ -81,6 +82,7 @@ def test_the_report_counts_items_by_task_and_rule(stage: Decontaminate) -> None:
         "by_corpus_coverage": 2,
         "by_question_and_answer": 0,
         "rows": 1,
+        "unread": 0,
         "example_item": "roads#same",
         "example_row": "f#0",
     }
@@ -122,6 +124,18 @@ def test_rules_that_are_not_asked_for_find_nothing(stage: Decontaminate) -> None
     assert found["contaminated"].to_list() == [1, 0]
     assert found.select("by_ngram", "by_coverage", "by_corpus_coverage").sum().row(0) == (0, 0, 0)
     assert found["uncheckable"].to_list() == [3, 2]
+
+
+@pytest.mark.filterwarnings("ignore:Decontaminate finds no text")
+def test_items_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
+    """A task half of whose items were passed over would look as clean as one that was checked."""
+    odd: list[dict[str, Any]] = [{"id": "u1", "riddle": LONG}, {"answer": "B"}, {"question": None}]
+    write_jsonl(tmp_path / "half.jsonl", [*odd, {"question": LONG}])
+    write_jsonl(tmp_path / "whole.jsonl", [{"question": HALVES}])
+    found = report_rows(rows_of(TEXTS, 2), Decontaminate(evals=(str(tmp_path),)))
+    assert found["items"].to_list() == [4, 1]
+    assert found["unread"].to_list() == [3, 0]
+    assert found["uncheckable"].to_list() == [3, 0]
 
 
 def build_of(folder: Path, *steps: Any) -> Build:

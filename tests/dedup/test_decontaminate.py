@@ -24,7 +24,7 @@ ITEMS: list[dict[str, Any]] = [
     {"id": "long", "question": LONG, "choices": ["the Oder", "the Elbe"], "answer": 1},
     {"id": "short", "question": "Where does it end?", "choices": ["Ulm", "Bonn"], "answer": "B"},
     {"id": "tiny", "question": "Why?", "answer": "rain"},
-    {"id": "nothing"},
+    {"id": "nothing", "question": "?!"},
     {"id": "passage", "context": CONTEXT, "question": "Why?", "answer": "rain"},
     {"text": "Ein Überfluss an Wörtern, so schön wie ihre Länder, führt stets zur Dürre im Geist."},
 ]
@@ -286,10 +286,12 @@ def test_a_removal_that_makes_no_sense_is_refused() -> None:
     [
         (b"", "has no item"),
         (b"\n\n", "has no item"),
-        (b'{"inputs": "x", "target": 1}\n', "has no text"),
+        (b'{"riddle": "x", "label": 1}\n', "has no text"),
         (b'{"question": ""}\n', "has no text"),
         (b'{"question": "x"}\nnot json\n', "not JSON lines"),
         (b"[1]\n", "not JSON lines"),
+        (b'{"question": "x"}\n{"a": ' + b"[" * 200_000 + b"]" * 200_000 + b"}\n", "line 2"),
+        (b'{"question": ' + b"[" * 700 + b"]" * 700 + b"}\n", "not JSON lines"),
         (b'{"question": "caf\xe9"}\n', "not JSON lines"),
     ],
 )
@@ -357,7 +359,18 @@ def test_tasks_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> No
         ({"answer": 42}, ["42"]),
         ({"answer": ["Bonn", "the city of Bonn"]}, ["Bonn", "the city of Bonn"]),
         ({"answer": None}, []),
-        ({"answer": {"text": "x"}}, []),
+        ({"answer": {"text": "x"}}, ["x"]),
+        ({"answer": {"because": "x"}}, []),
+        ({"choices": ["no", "yes"], "answer": ["B", 0]}, ["yes", "no"]),
+        ({"choices": {"text": ["no", "yes"], "label": ["1", "2"]}, "answerKey": "1"}, ["no"]),
+        ({"choices": {"text": ["no", "yes"], "label": ["A", "B"]}, "answerKey": "B"}, ["yes"]),
+        ({"choices": [{"text": "no", "label": "A"}, {"text": "yes"}], "answerKey": "A"}, ["no"]),
+        ({"choices": {"text": ["2", "1"], "label": ["1", "2"]}, "answerKey": "1"}, ["2"]),
+        ({"options": {"A": "no", "B": "yes"}, "answer": "b"}, ["yes"]),
+        ({"choices": ["no", "yes"], "label": 1}, ["yes"]),
+        ({"choices": "no", "answer": "B"}, ["B"]),
+        ({"choices": {"label": ["A"]}, "answer": "A"}, ["A"]),
+        ({"label": 1}, []),
         ({"answer": True}, []),
         ({"answer": "\ud800"}, ["?"]),
     ],
@@ -370,6 +383,85 @@ def test_the_right_answer_is_what_the_record_says(
     [item] = read_items(str(path), "a")
     assert [text for name, text in item.fields if name == "answer"] == answers
     assert item.pairs == tuple(("Which?", answer) for answer in answers)
+
+
+@pytest.mark.parametrize(
+    ("record", "question", "answers"),
+    [
+        (
+            {
+                "question": {
+                    "stem": LONG,
+                    "choices": [{"text": "Ulm", "label": "A"}, {"text": "Bonn", "label": "B"}],
+                },
+                "answerKey": "B",
+            },
+            "question",
+            ["Bonn"],
+        ),
+        ({"ctx": LONG, "endings": ["Ulm", "Bonn", "Rom"], "label": "1"}, "question", ["Bonn"]),
+        ({"passage": CONTEXT, "question": LONG, "answer": True}, "question", []),
+        ({"goal": LONG, "sol1": "Ulm", "sol2": "Bonn", "label": 1}, "question", ["Bonn"]),
+        (
+            {"sentence": LONG, "option1": "Ulm", "option2": "Bonn", "answer": "2"},
+            "question",
+            ["Bonn"],
+        ),
+        ({"premise": CONTEXT, "hypothesis": LONG, "label": 0}, "question", []),
+        ({"input": LONG, "target": "Bonn"}, "prompt", ["Bonn"]),
+        ({"prompt": LONG, "completion": "Bonn"}, "prompt", ["Bonn"]),
+        ({"Question": LONG, "Answer": "Bonn"}, "question", ["Bonn"]),
+        (
+            {
+                "context": CONTEXT,
+                "question": LONG,
+                "answers": {"text": ["Bonn"], "answer_start": [3]},
+            },
+            "question",
+            ["Bonn"],
+        ),
+        (
+            {
+                "messages": [
+                    {"role": "system", "content": "You are kind."},
+                    {"role": "user", "content": [{"type": "text", "text": LONG}]},
+                    {"role": "assistant", "content": "Bonn"},
+                ]
+            },
+            "question",
+            ["Bonn"],
+        ),
+    ],
+)
+def test_items_are_read_as_benchmarks_are_published(
+    tmp_path: Path, record: dict[str, Any], question: str, answers: list[str]
+) -> None:
+    """A benchmark in its own form would be passed over, and the corpus called clean."""
+    path = str(write_jsonl(tmp_path / "a.jsonl", [record]))
+    [item] = read_items(path, "a")
+    wanted = [(question, LONG), *(("answer", answer) for answer in answers)]
+    assert [field for field in item.fields if field[0] != "context"] == wanted
+    assert [text for name, text in item.fields if name == "context"] in ([], [CONTEXT])
+    assert item.pairs == tuple((LONG, answer) for answer in answers)
+    contexts = {"context", "passage", "premise"} & {*record}
+    assert len(item.fields) == len(wanted) + len(contexts)
+    assert found(Decontaminate(evals=(path,)), LONG)[0]["contaminated_by"] == "a#1"
+
+
+def test_items_that_cannot_be_read_are_told_once(
+    tmp_path: Path, rivers: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    """Items passed over without a word are never found, and nobody knows that none was looked for.
+
+    A file all of whose items have texts is not spoken of.
+    """
+    rows: list[dict[str, Any]] = [{"question": LONG}, {"riddle": LONG}, {"id": 7, "answer": "B"}]
+    odd = str(write_jsonl(tmp_path / "odd.jsonl", rows))
+    stage = Decontaminate(evals=(rivers, odd))
+    found(stage, LONG)
+    [told] = recwarn
+    assert "no text in 2 items of odd, such as line 2" in str(told.message)
+    assert told.filename == __file__
 
 
 # ---------------------------------------------------------------- cutting out

@@ -329,10 +329,11 @@ def test_only_what_changes_the_result_is_part_of_the_identity() -> None:
     assert NearDuplicates(similarity=0.7).identity() != NearDuplicates().identity()
 
 
-def test_a_text_changed_after_it_was_sketched_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["a b c d", " ".join(f"other{n}" for n in range(60))])
+def test_a_text_changed_after_it_was_sketched_is_told(tmp_path: Path, text: str) -> None:
     """Similarities of one text and candidates of another would be neither."""
     batch = batch_of(texts_of(*[" ".join(PAGE)] * 2), EAGER)
-    other = pa.array(["a b c d"] * 2, pa.large_string())
+    other = pa.array([text] * 2, pa.large_string())
     batch = batch.set_column(batch.schema.get_field_index("text"), "text", other)
     with pytest.raises(IntegrityError, match="sketched"):
         list(NearDuplicates().reduce(Sketched([batch], tmp_path)))

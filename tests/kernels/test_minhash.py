@@ -79,13 +79,14 @@ GOLDEN_ADD: list[int] = [13757245211066428519, 8196980753821780235]
 def test_band_keys_are_equal_where_the_bands_are(rows: list[list[int]]) -> None:
     """A key that depends on another band's values finds no copies; one on fewer finds all."""
     hash_NH = np.array(rows, dtype=np.uint32)
-    keys = kernel.band_keys(hash_NH, np.arange(3), 2).tolist()
+    keys = kernel.band_keys(hash_NH, 3, 2).tolist()
     for n, row in enumerate(rows):
         for m, other in enumerate(rows):
             for band in range(3):
                 same = row[2 * band : 2 * band + 2] == other[2 * band : 2 * band + 2]
                 assert (keys[n][band] == keys[m][band]) == same
-    assert len({*keys[0]}) == 3, "equal bands of different numbers must not meet"
+            assert (keys[n][3] == keys[m][3]) == (row == other), "the last one is of all values"
+    assert len({*keys[0]}) == 4, "equal bands of different numbers must not meet"
 
 
 def test_agreement_is_the_share_of_equal_values() -> None:
