@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from curation.build import Build
 from curation.engine.view import ShardView
-from curation.errors import IntegrityError
+from curation.errors import IntegrityError, ResourceError
 from curation.store import MANIFEST, Store, check_part, part_facts, read_json
 
 
@@ -43,6 +43,8 @@ def check_store(store: Store) -> Iterator[tuple[str, str]]:
         yield f"group {folder.name}", "; ".join(_wrong_parts(folder))
     for fingerprint in store.builds():
         yield f"build {fingerprint}", _wrong_record(store, fingerprint)
+        if (store.build_folder(fingerprint) / "index").exists():
+            yield f"index of build {fingerprint}", _wrong_index(store, fingerprint)
 
 
 def _wrong_parts(folder: Path) -> Iterator[str]:
@@ -67,6 +69,16 @@ def _wrong_record(store: Store, fingerprint: str) -> str:
         return "; ".join(_wrong_build(Build(store, fingerprint)))
     except IntegrityError as error:
         return f"{error.headline} {error.facts.get('found', '')}".strip()
+
+
+def _wrong_index(store: Store, fingerprint: str) -> str:
+    from curation.dedup.index import open_index, wrong_files
+
+    try:
+        wrong = wrong_files(open_index(str(store.build_folder(fingerprint))))
+    except (IntegrityError, ResourceError) as error:
+        return f"{error.headline} {error.facts.get('found', '')}".strip()
+    return f"other bytes than were written in {', '.join(wrong)}" if wrong else ""
 
 
 def _wrong_build(build: Build) -> Iterator[str]:

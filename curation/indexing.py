@@ -88,7 +88,14 @@ class _IndexWriter:
 
     def write(self, progress: Progress) -> None:
         """Write everything, the manifest last."""
-        from curation.dedup.index import FILES, LAYOUT, MANIFEST, sketch_settings
+        from curation.dedup.index import (
+            FILES,
+            LAYOUT,
+            MANIFEST,
+            full_digest,
+            sketch_settings,
+            spot_digest,
+        )
 
         with ExitStack() as stack:
             for name in (*FILES, "entries"):
@@ -97,15 +104,17 @@ class _IndexWriter:
             for batch in self._batches(progress):
                 self._add(batch)
         self._sort_bands()
-        sizes = {name: (self.folder / f"{name}.bin").stat().st_size for name in FILES}
+        paths = {name: self.folder / f"{name}.bin" for name in FILES}
         facts = {
             "layout": LAYOUT,
             "build": self.build.fingerprint,
             "sketch": sketch_settings(self.sketcher),
             "count": self.count,
-            "bytes": sizes,
+            "bytes": {name: path.stat().st_size for name, path in paths.items()},
+            "looks": {name: spot_digest(path) for name, path in paths.items()},
+            "blake2b": {name: full_digest(path) for name, path in paths.items()},
         }
-        digest = hashlib.sha256(canonical_json([facts, self._content()]).encode()).hexdigest()
+        digest = hashlib.sha256(canonical_json(facts).encode()).hexdigest()
         write_json(self.folder / MANIFEST, {**facts, "digest": digest[:24]})
 
     def _batches(self, progress: Progress) -> Iterator[pa.RecordBatch]:
@@ -164,14 +173,3 @@ class _IndexWriter:
                 keys.write(key_N[order].data)
                 rows.write(order.astype(np.uint32).data)
         path.unlink()
-
-    def _content(self) -> list[str]:
-        """Return digests of the files that decide what the index finds."""
-        found = []
-        for name in ("ids", "keys", "rows"):
-            digest = hashlib.blake2b(digest_size=16)
-            with open(self.folder / f"{name}.bin", "rb") as file:
-                while block := file.read(1 << 20):
-                    digest.update(block)
-            found.append(digest.hexdigest())
-        return found

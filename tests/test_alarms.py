@@ -16,6 +16,8 @@ from curation import (
     Chunk,
     ExactDuplicates,
     ExtractHtml,
+    MinHashSketch,
+    NearDuplicates,
     Normalize,
     Recipe,
     TextFiles,
@@ -274,6 +276,22 @@ def test_a_source_that_loses_most_rows_to_one_group_is_named(made: Made) -> None
         "warning: step 2 ExactDuplicates finds more than half of the source 'a.org' "
         "(99 of 170 rows repeat f0.jsonl#0) in one group"
     )
+
+
+def test_a_source_that_repeats_one_row_of_an_earlier_build_is_named(
+    made: Made, tmp_path: Path
+) -> None:
+    """Last month's error page is this month's too, and takes the site away again."""
+    page = " ".join(f"word{n}" for n in range(30))
+    write_jsonl(tmp_path / "may.jsonl", [{"text": page}])
+    source = Files(str(tmp_path / "may.jsonl"))
+    first = Recipe(source=source, steps=[MinHashSketch()])
+    first.run(store=tmp_path / "may", workers=0).write_index()
+    rows = [{"text": page, "site": "a.org"} for _ in range(80)]
+    rows += [{"text": f"page {n} by itself it is", "site": "a.org"} for n in range(40)]
+    near = NearDuplicates(against=(str(tmp_path / "may"),))
+    [alarm] = of(made([rows], MinHashSketch(), near), "one group")
+    assert "'a.org' (80 of 120 rows repeat may.jsonl#0)" in str(alarm)
 
 
 def test_a_source_of_many_small_groups_is_not_named(made: Made) -> None:

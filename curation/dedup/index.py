@@ -17,6 +17,7 @@ few pages. The index stands alone: neither the store nor the input that it was m
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,6 +43,10 @@ U64 = npt.NDArray[np.uint64]
 MANIFEST = "index.json"
 #: Name of an index's folder within its build's.
 FOLDER = "index"
+#: What index.json says: the layout, the build's fingerprint, the settings of the sketches, rows,
+#: what tells it from others, and of each file its bytes, a digest of spots and one of all of it.
+FACTS = ("layout", "build", "sketch", "count", "digest", "bytes", "looks", "blake2b")
+_SPOTS, _SPOT_BYTES = 64, 4096
 #: Version of the layout above.
 LAYOUT = 1
 #: File → type of its numbers.
@@ -150,13 +155,44 @@ def open_index(path: str) -> Index:
     try:
         facts = json.loads((found / MANIFEST).read_text())
         sizes = {name: (found / f"{name}.bin").stat().st_size for name in FILES}
-    except (OSError, ValueError) as error:
+        looks = {name: spot_digest(found / f"{name}.bin") for name in FILES}
+    except (OSError, ValueError, RecursionError) as error:
         raise _damaged(found, str(error)) from None
-    if facts.get("layout") != LAYOUT:
-        raise _damaged(found, f"layout {facts.get('layout')}, this version reads {LAYOUT}")
+    if not isinstance(facts, dict) or not {*FACTS} <= facts.keys():
+        raise _damaged(found, "index.json is not the manifest of an index")
+    if facts["layout"] != LAYOUT:
+        raise _damaged(found, f"layout {facts['layout']}, this version reads {LAYOUT}")
     if sizes != facts["bytes"]:
         raise _damaged(found, "its files have other sizes than index.json says")
+    wrong = [name for name in FILES if looks[name] != facts["looks"].get(name)]
+    if wrong:
+        raise _damaged(found, f"other bytes than were written in {', '.join(wrong)}")
     return Index(found, facts)
+
+
+def spot_digest(path: Path) -> str:
+    """Return a digest of blocks spread over a file: what a glance can tell of gigabytes."""
+    digest, size = hashlib.blake2b(digest_size=16), path.stat().st_size
+    with open(path, "rb", buffering=0) as file:
+        for spot in range(_SPOTS):
+            file.seek(max(0, size - _SPOT_BYTES) * spot // (_SPOTS - 1))
+            digest.update(file.read(_SPOT_BYTES))
+    return digest.hexdigest()
+
+
+def full_digest(path: Path) -> str:
+    """Return the digest of a whole file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def wrong_files(index: Index) -> list[str]:
+    """Return the files of an index that do not hold what was written; reads all of them."""
+    return [
+        name
+        for name in FILES
+        if full_digest(index.folder / f"{name}.bin") != index.facts["blake2b"].get(name)
+    ]
 
 
 def _in_store(store: Path) -> list[Path]:

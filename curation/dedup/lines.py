@@ -27,7 +27,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.arrow import bytes_and_offsets
-from curation.dedup.repeats import Places, RepeatStage, spans_batch, text_sizes
+from curation.dedup.preference import scope_of
+from curation.dedup.repeats import Found, Places, RepeatStage, text_sizes
 from curation.errors import RecipeError
 from curation.stage import Rows
 
@@ -63,12 +64,18 @@ class LineDuplicates(RepeatStage):
     many, the head of ``curation/dedup/lines.py`` says. A repeat is missed only where two rows'
     hashes agree in their first 32 bits, a chance of 2^-32.
 
+    Spans that an earlier step has left stay: cut to the text, and but for null and empty ones. Then
+    spans may overlap, and of a byte that several cover the share counts one.
+
     reads    id    large_string  distinct
              text  large_string  any length; null allowed
              and the columns of ``within``
+    may_read repeat_spans  large_list<item: struct<kind: large_string, start: uint64, stop: uint64>>
+                           marks of an earlier step, kept beside the new ones
+             repeat_char_frac  float32  overwritten
     writes   repeat_spans  large_list<item: struct<kind: large_string, start: uint64, stop: uint64>>
-                           in the order of the text, line feeds not included; null where text is
-             repeat_char_frac  float32  0..1, bytes in the spans; null where text is null
+                           by start and stop, line feeds not included; null where text is
+             repeat_char_frac  float32  0..1, bytes in any span; null where text is null
     source   Wenzek et al. 2020, arXiv:1911.00359 (CCNet), section 3.1, for paragraphs; Bloom 1970
     """
 
@@ -100,18 +107,18 @@ class LineDuplicates(RepeatStage):
         return self.lasting_identity() if self.method == "exact" else super().identity()
 
     def reduce(self, rows: Rows) -> Iterator[pa.RecordBatch]:
-        return self._by_bloom(rows) if self.method == "bloom" else self._exactly(rows)
+        found = self._by_bloom(rows) if self.method == "bloom" else self._exactly(rows)
+        return self.marked(self.unit, rows, found)
 
-    def _exactly(self, rows: Rows) -> Iterator[pa.RecordBatch]:
+    def _exactly(self, rows: Rows) -> Iterator[Found]:
         places = Places(rows.scratch, self.memory_bytes)
         for batch in rows.batches(*self.reads):
             units = self._units(batch)
             place_P = _places(units, self.ranks(batch), places.rows)
             places.add(place_P, text_sizes(batch["text"]))
-        for size_N, repeat_R in places.found():
-            yield spans_batch(self.unit, size_N, repeat_R)
+        yield from places.found()
 
-    def _by_bloom(self, rows: Rows) -> Iterator[pa.RecordBatch]:
+    def _by_bloom(self, rows: Rows) -> Iterator[Found]:
         from curation.kernels.repeats import UNTOUCHED, bloom_lower, bloom_repeats
 
         table_S = np.full(self.memory_bytes // 4, UNTOUCHED, dtype=np.uint32)
@@ -121,8 +128,7 @@ class LineDuplicates(RepeatStage):
         for batch in rows.batches(*self.reads):
             units, rank_N = self._units(batch), self.ranks(batch)
             again_U = bloom_repeats(table_S, units.key_U2, units.first_N, rank_N)
-            repeat_R = _repeats(units, again_U)
-            yield spans_batch(self.unit, text_sizes(batch["text"]), repeat_R)
+            yield text_sizes(batch["text"]), _repeats(units, again_U)
 
     def _units(self, batch: pa.RecordBatch) -> _Units:
         from curation.kernels.hashing import hash_folded
@@ -139,7 +145,7 @@ class LineDuplicates(RepeatStage):
         kept_U = count_words(low, edge) >= self.min_words
         kept_U &= np.diff(offset)[row_U] <= LONGEST_BYTES
         row_U = row_U[kept_U]
-        key_U2 = hash_folded(low, edge)[kept_U] ^ self.scopes(batch)[row_U, None]
+        key_U2 = hash_folded(low, edge)[kept_U] ^ scope_of(self.within, batch)[row_U, None]
         kept_N = np.searchsorted(row_U, np.arange(len(batch) + 1))
         begin_U = offset[row_U]
         return _Units(kept_N, key_U2, start_U[:-1][kept_U] - begin_U, stop_U[kept_U] - begin_U)

@@ -23,6 +23,13 @@ _SIGN = np.uint64(1 << 63)
 _SCOPE_BASE = np.uint64(0x9E3779B97F4A7C15)
 #: Digits of a date: year, month, day, hours, minutes, seconds.
 _DATE_DIGITS = 14
+#: Types of bytes, which need not be text.
+_BYTES = (
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+    pa.types.is_fixed_size_binary,
+    pa.types.is_binary_view,
+)
 
 
 def preference_of(stage: NearDuplicates, batch: pa.RecordBatch) -> U64:
@@ -67,7 +74,23 @@ def scope_of(names: tuple[str, ...], batch: pa.RecordBatch) -> U64:
 
     scope = np.zeros(len(batch), dtype=np.uint64)
     for name in names:
-        text = batch[name].cast(pa.large_string())
-        value = np.where(is_valid(text), hash_bytes(*bytes_and_offsets(text)), LAST)
+        values = _as_bytes(batch[name], name)
+        value = np.where(is_valid(values), hash_bytes(*bytes_and_offsets(values)), LAST)
         scope = (scope ^ value) * _SCOPE_BASE
     return scope
+
+
+def _as_bytes(values: pa.Array, name: str) -> pa.Array:
+    """Return a column as strings or bytes, the same for the same value."""
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if any(is_kind(values.type) for is_kind in _BYTES):
+        return values.cast(pa.large_binary())
+    try:
+        return values.cast(pa.large_string())
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
+        raise RecipeError(
+            f"rows cannot be compared within {name!r}, whose values have no text form.",
+            found=str(values.type),
+            remedy="name a column of strings, numbers or times",
+        ) from None

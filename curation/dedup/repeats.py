@@ -8,6 +8,8 @@ being full of copies. Repeats are then spread over files of consecutive rows and
 
 Trade-off: each place is 40 bytes, on disk where memory is short, which is less than a line of text
 but far more than a word; in exchange the texts need not be read a second time.
+
+Several finders may stand in one recipe: each keeps the marks that it is handed beside its own.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,12 +33,16 @@ from curation.arrow import (
 )
 from curation.columns import SPAN, columns
 from curation.errors import RecipeError
-from curation.stage import Annotator, Reducer
+from curation.stage import Annotator, Reducer, Rows
 
 U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 Array = npt.NDArray[Any]  # of a kernel's structured type, or of numbers
+#: Sizes (bytes; -1 for a null) of consecutive rows, and their repeats: REPEAT_TYPE, sorted by row
+#: and start, rows counted from the first of these.
+Found = tuple[I64, Array]
 
 # Share of the memory allowed that the places at hand may take, and the first places of different
 # units; hash tables, sorting and what is found take the rest.
@@ -51,8 +57,6 @@ _FILES = 1 << _SPREAD_BITS
 #: Bits after which places are no longer spread: units that agree in so many are too few to matter.
 _MOST_BITS = 60
 
-_NULL_VALUE = np.uint64(0x9E3779B97F4A7C15)
-_COLUMN_BASE = np.uint64(0xC2B2AE3D27D4EB4F)
 _NULL_ROW = -1
 
 
@@ -63,17 +67,20 @@ class RemoveRepeats(Annotator):
     With a line or a paragraph goes its line feed, and blank lines after it where blank lines stand
     before it; with a piece of a line goes one space after it where white space stands before. Spans
     may overlap and may lie outside of the text; a character that a span covers in part stays. A
-    row whose spans are null keeps its text.
+    row whose spans are null keeps its text. No span is left over, for its place would mean nothing
+    in the new text; what looks for repeats after this step finds those of the new text.
 
     reads    text          large_string  any length; null allowed
              repeat_spans  large_list<item: struct<kind: large_string, start: uint64, stop: uint64>>
                            in any order; kind: "line" or "paragraph" for whole lines; null allowed
     writes   text          large_string  without the spans; null where text is null
+             repeat_spans  large_list<item: struct<kind: large_string, start: uint64, stop: uint64>>
+                           empty; null where text is null
     """
 
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ("text", "repeat_spans")
-    writes: ClassVar[pa.Schema] = columns("text")
+    writes: ClassVar[pa.Schema] = columns("text", "repeat_spans")
 
     def annotate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         from curation.kernels.repeats import remove_spans
@@ -82,20 +89,22 @@ class RemoveRepeats(Annotator):
         row_R, start_R, stop_R, lines_R = _sorted_spans(lists)
         first_N = np.searchsorted(row_R, np.arange(len(text) + 1))
         made = remove_spans(*bytes_and_offsets(text), first_N, start_R, stop_R, lines_R)
-        shorter = from_bytes_and_offsets(*made, pa.large_string(), is_valid(text))
-        return pa.RecordBatch.from_arrays([shorter], schema=self.writes)
+        valid_N = is_valid(text)
+        shorter = from_bytes_and_offsets(*made, pa.large_string(), valid_N)
+        return pa.RecordBatch.from_arrays([shorter, _lists(valid_N, _NO_SPANS)], schema=self.writes)
 
 
-def _sorted_spans(lists: pa.Array) -> tuple[I64, U64, U64, npt.NDArray[np.bool_]]:
+def _sorted_spans(lists: pa.Array) -> tuple[I64, U64, U64, BoolArray]:
     """Return the row, start and stop of all spans, and whether whole lines are meant."""
-    row_R = np.asarray(pc.list_parent_indices(lists)).astype(np.int64)
-    kind, start, stop = pc.list_flatten(lists).flatten()  # a null span has null fields
-    known = is_valid(start) & is_valid(stop)
-    lines = pc.is_in(kind, value_set=pa.array(["line", "paragraph"], kind.type))
-    start_R, stop_R = values_of(start), values_of(stop)
-    order = np.lexsort((start_R, row_R))
-    order = order[known[order]]
-    return row_R[order], start_R[order], stop_R[order], values_of(lines)[order]
+    spans = _spans_of(lists)
+    lines = pc.is_in(spans.kind, value_set=pa.array(["line", "paragraph"], spans.kind.type))
+    order = np.lexsort((spans.start_S, spans.row_S))
+    return (
+        spans.row_S[order],
+        spans.start_S[order],
+        spans.stop_S[order],
+        values_of(lines)[order],
+    )
 
 
 # ---------------------------------------------------------------- what the finders share
@@ -103,8 +112,9 @@ def _sorted_spans(lists: pa.Array) -> tuple[I64, U64, U64, npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, kw_only=True)
 class RepeatStage(Reducer):
-    """The settings of the stages that find repeated pieces."""
+    """What the stages that find repeated pieces share: settings, and marks of earlier steps."""
 
+    may_read: ClassVar[tuple[str, ...]] = ("repeat_spans", "repeat_char_frac")
     writes: ClassVar[pa.Schema] = columns("repeat_spans", "repeat_char_frac")
 
     #: Columns of which two rows must have the same values to be compared; () compares all rows.
@@ -125,9 +135,10 @@ class RepeatStage(Reducer):
                 found=f"memory_bytes={self.memory_bytes}",
                 remedy="leave it out, or give it some megabytes",
             )
-        if len({"id", "text", *self.within}) != 2 + len(self.within):
+        if len({"id", "text", *self.may_read, *self.within}) != 4 + len(self.within):
             raise RecipeError(
-                f"{name} compares rows within columns other than id and text, each named once.",
+                f"{name} compares rows within columns other than id and text and those it writes, "
+                "each named once.",
                 found=f"within={self.within!r}",
                 remedy="name columns such as source, date or file",
             )
@@ -145,32 +156,17 @@ class RepeatStage(Reducer):
 
         return hash_bytes(*bytes_and_offsets(batch["id"]))
 
-    def scopes(self, batch: pa.RecordBatch) -> U64:
-        """Return uint64[N]: a hash of each row's values in ``within``; null is a value."""
-        from curation.kernels.hashing import hash_bytes
-
-        scope_N = np.zeros(len(batch), dtype=np.uint64)
-        for name in self.within:
-            hash_N = hash_bytes(*bytes_and_offsets(_as_bytes(batch[name], name)))
-            hash_N[~is_valid(batch[name])] = _NULL_VALUE
-            scope_N = (scope_N ^ hash_N) * _COLUMN_BASE
-        return scope_N
-
-
-def _as_bytes(values: pa.Array, name: str) -> pa.Array:
-    """Return a column as strings or bytes, the same for the same value."""
-    if pa.types.is_fixed_size_binary(values.type):
-        return values.cast(pa.binary())
-    if pa.types.is_large_binary(values.type) or pa.types.is_binary(values.type):
-        return values
-    try:
-        return values.cast(pa.large_string())
-    except pa.ArrowNotImplementedError:
-        raise RecipeError(
-            f"rows cannot be compared within {name!r}, whose values have no text form.",
-            found=str(values.type),
-            remedy="name a column of strings, numbers or times",
-        ) from None
+    def marked(self, kind: str, rows: Rows, found: Iterable[Found]) -> Iterator[pa.RecordBatch]:
+        """Yield ``writes``: the repeats found and the spans that an earlier step has left."""
+        handed = (batch["repeat_spans"] for batch in rows.batches("repeat_spans"))
+        for size_N, repeat_R, lists in _side_by_side(found, handed):
+            kinds = pa.repeat(pa.scalar(kind, pa.large_string()), len(repeat_R))
+            start_R, stop_R = (repeat_R[edge].astype(np.uint64) for edge in ("start", "stop"))
+            spans = _Spans(repeat_R["row"], kinds, start_R, stop_R)
+            earlier = _spans_of(lists)
+            if len(earlier.row_S):
+                spans = _merged(earlier, spans, size_N)
+            yield _spans_batch(size_N, spans)
 
 
 def text_sizes(text: pa.Array) -> I64:
@@ -180,25 +176,111 @@ def text_sizes(text: pa.Array) -> I64:
     return size_N
 
 
-def spans_batch(kind: str, size_N: I64, repeat_R: Array) -> pa.RecordBatch:
+def _side_by_side(
+    found: Iterable[Found], handed: Iterator[pa.Array]
+) -> Iterator[tuple[I64, Array, pa.Array]]:
+    """Yield what is found with the lists of the same rows, cut wherever either ends."""
+    lists = pa.array([], pa.large_list(SPAN))
+    for size_N, repeat_R in found:
+        start, row_R = 0, repeat_R["row"].copy()
+        while start < len(size_N):
+            while len(lists) == 0:
+                lists = next(handed)
+            stop = min(start + len(lists), len(size_N))
+            first, last = np.searchsorted(row_R, (start, stop))
+            part_R = repeat_R[first:last].copy()
+            part_R["row"] -= start
+            yield size_N[start:stop], part_R, lists.slice(0, stop - start)
+            start, lists = stop, lists.slice(stop - start)
+    for _ in handed:  # nothing is left but the end, at which files are closed
+        pass
+
+
+# ---------------------------------------------------------------- spans
+
+
+class _Spans(NamedTuple):
+    """Pieces of consecutive texts.
+
+    row_S    int64[S]   the text, counted from the first of these
+    kind     S strings  null allowed
+    start_S  uint64[S]  first byte within the text
+    stop_S   uint64[S]  and the byte after the last
+    """
+
+    row_S: I64
+    kind: pa.Array
+    start_S: U64
+    stop_S: U64
+
+
+_NO_SPANS = _Spans(
+    np.empty(0, np.int64),
+    pa.array([], pa.large_string()),
+    np.empty(0, np.uint64),
+    np.empty(0, np.uint64),
+)
+
+
+def _spans_of(lists: pa.Array) -> _Spans:
+    """Return the spans of lists in their order, but for null ones and those with no place."""
+    count_N = values_of(pc.fill_null(pc.list_value_length(lists), 0))
+    # not list_parent_indices, which counts what lies beneath a null list
+    row_S = np.repeat(np.arange(len(lists)), count_N)
+    kind, start, stop = pc.list_flatten(lists).flatten()  # a null span has null fields
+    known_S = is_valid(start) & is_valid(stop)
+    start_S, stop_S = values_of(start)[known_S], values_of(stop)[known_S]
+    return _Spans(row_S[known_S], kind.filter(to_column(known_S)), start_S, stop_S)
+
+
+def _merged(earlier: _Spans, own: _Spans, size_N: I64) -> _Spans:
+    """Return both, cut to their texts, by row, start and stop; empty ones are left out."""
+    row_S, start_S, stop_S = (
+        np.concatenate(pair)
+        for pair in zip(
+            (earlier.row_S, earlier.start_S, earlier.stop_S),
+            (own.row_S, own.start_S, own.stop_S),
+            strict=True,
+        )
+    )
+    stop_S = np.minimum(stop_S, np.maximum(size_N, 0).astype(np.uint64)[row_S])
+    order = np.lexsort((stop_S, start_S, row_S))  # stable: of two alike, the earlier comes first
+    order = order[start_S[order] < stop_S[order]]
+    kind = pa.concat_arrays([earlier.kind, own.kind]).take(to_column(order))
+    return _Spans(row_S[order], kind, start_S[order], stop_S[order])
+
+
+def _spans_batch(size_N: I64, spans: _Spans) -> pa.RecordBatch:
     """Return repeat_spans and repeat_char_frac of consecutive rows.
 
-    size_N    int64[N]        bytes of each text, -1 for a null
-    repeat_R  REPEAT_TYPE[R]  sorted by row and start, rows counted from the first of these
+    size_N  int64[N]  bytes of each text, -1 for a null
+    spans   inside of their texts, by row and start; they may overlap
     """
-    valid = size_N != _NULL_ROW
-    row_R = repeat_R["row"]
-    length_R = repeat_R["stop"].astype(np.int64) - repeat_R["start"]
-    covered_N = np.bincount(row_R, weights=length_R, minlength=len(size_N))
-    first = pa.array(np.searchsorted(row_R, np.arange(len(size_N) + 1)), pa.int64())
-    kinds = pa.repeat(pa.scalar(kind, pa.large_string()), len(repeat_R))
-    places = [to_column(repeat_R[edge].astype(np.uint64)) for edge in ("start", "stop")]
-    spans = pa.StructArray.from_arrays([kinds, *places], fields=list(SPAN))
-    mask = pa.array(~valid) if not valid.all() else None
-    lists = pa.LargeListArray.from_arrays(first, spans, mask=mask)
-    share = to_column((covered_N / np.maximum(size_N, 1)).astype(np.float32), valid)
+    valid_N = size_N != _NULL_ROW
+    covered_N = _covered(np.maximum(size_N, 0), spans)
+    share = to_column((covered_N / np.maximum(size_N, 1)).astype(np.float32), valid_N)
     schema = columns("repeat_spans", "repeat_char_frac")
-    return pa.RecordBatch.from_arrays([lists, share], schema=schema)
+    return pa.RecordBatch.from_arrays([_lists(valid_N, spans), share], schema=schema)
+
+
+def _covered(size_N: I64, spans: _Spans) -> Array:
+    """Return how many bytes of each text lie in a span, in however many."""
+    # All texts are laid end to end: then a span ends before the next text's spans begin.
+    begin_S = (np.cumsum(size_N) - size_N)[spans.row_S]
+    start_S = begin_S + spans.start_S.astype(np.int64)
+    reached_S = np.maximum.accumulate(begin_S + spans.stop_S.astype(np.int64))
+    start_S[1:] = np.maximum(start_S[1:], reached_S[:-1])
+    new_S = np.maximum(reached_S - start_S, 0)
+    return np.bincount(spans.row_S, weights=new_S, minlength=len(size_N))
+
+
+def _lists(valid_N: BoolArray, spans: _Spans) -> pa.Array:
+    """Return spans, sorted by row, as a column of lists."""
+    first = to_column(np.searchsorted(spans.row_S, np.arange(len(valid_N) + 1)))
+    edges = [to_column(edge_S) for edge_S in (spans.start_S, spans.stop_S)]
+    pieces = pa.StructArray.from_arrays([spans.kind, *edges], fields=list(SPAN))
+    mask = None if valid_N.all() else to_column(~valid_N)
+    return pa.LargeListArray.from_arrays(first, pieces, mask=mask)
 
 
 # ---------------------------------------------------------------- places
@@ -238,8 +320,8 @@ class Places:
         if self._held.count > self._room:
             self._to_files()
 
-    def found(self) -> Iterator[tuple[I64, Array]]:
-        """Yield the sizes of consecutive rows and their repeats, as ``spans_batch`` takes them."""
+    def found(self) -> Iterator[Found]:
+        """Yield the repeats of all rows, group after group."""
         self._ends += [self._rows] * (self._ends[-1] != self._rows)
         if self._files:
             self._to_files()

@@ -23,7 +23,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from curation.arrow import bytes_and_offsets
-from curation.dedup.repeats import Places, RepeatStage, spans_batch, text_sizes
+from curation.dedup.preference import scope_of
+from curation.dedup.repeats import Found, Places, RepeatStage, text_sizes
 from curation.errors import RecipeError
 from curation.stage import Rows
 
@@ -63,12 +64,18 @@ class SubstringDuplicates(RepeatStage):
     the same words, in a row of lower rank or earlier in its own. But where windows of different
     first places overlap, the words of a run that stays may stay in different rows.
 
+    Spans that an earlier step has left stay: cut to the text, and but for null and empty ones. Then
+    spans may overlap, and of a byte that several cover the share counts one.
+
     reads    id    large_string  distinct
              text  large_string  any length; null allowed
              and the columns of ``within``
+    may_read repeat_spans  large_list<item: struct<kind: large_string, start: uint64, stop: uint64>>
+                           marks of an earlier step, kept beside the new ones
+             repeat_char_frac  float32  overwritten
     writes   repeat_spans  large_list<item: struct<kind: large_string, start: uint64, stop: uint64>>
-                           in the order of the text, none overlapping; null where text is null
-             repeat_char_frac  float32  0..1, bytes in the spans; null where text is null
+                           by start and stop, none of its own overlapping; null where text is null
+             repeat_char_frac  float32  0..1, bytes in any span; null where text is null
     source   Lee et al. 2022, arXiv:2107.06499, for the task; Schleimer et al. 2003 for the anchors
     """
 
@@ -90,18 +97,22 @@ class SubstringDuplicates(RepeatStage):
         return self.lasting_identity()
 
     def reduce(self, rows: Rows) -> Iterator[pa.RecordBatch]:
+        return self.marked("substring", rows, self._found(rows))
+
+    def _found(self, rows: Rows) -> Iterator[Found]:
         from curation.kernels.substring import note_anchors
 
         filter_F = np.zeros(self.memory_bytes // _FILTER_PART + 1, dtype=np.uint8)
         for batch in _pieces(rows.batches(*self.reads)):
             words = _words(batch["text"])
-            note_anchors(words.first_N, words.hash_W, self.scopes(batch), self.min_words, filter_F)
+            note_anchors(
+                words.first_N, words.hash_W, scope_of(self.within, batch), self.min_words, filter_F
+            )
         places = Places(rows.scratch, self.memory_bytes - self.memory_bytes // _FILTER_PART)
         for batch in _pieces(rows.batches(*self.reads)):
             places.add(self._places(batch, filter_F, places.rows), text_sizes(batch["text"]))
         del filter_F
-        for size_N, repeat_R in places.found():
-            yield spans_batch("substring", size_N, repeat_R)
+        yield from places.found()
 
     def _places(self, batch: pa.RecordBatch, filter_F: U8, first_row: int) -> npt.NDArray[np.void]:
         """Return the places of the windows that may repeat."""
@@ -109,7 +120,7 @@ class SubstringDuplicates(RepeatStage):
 
         words = _words(batch["text"])
         number_N = np.arange(first_row, first_row + len(batch), dtype=np.uint64)
-        row_3N = np.stack([self.scopes(batch), self.ranks(batch), number_N])
+        row_3N = np.stack([scope_of(self.within, batch), self.ranks(batch), number_N])
         span_2W = np.stack([words.start_W, words.stop_W])
         return candidate_windows(
             words.first_N, words.hash_W, span_2W, row_3N, self.min_words, filter_F

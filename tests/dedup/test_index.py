@@ -158,7 +158,9 @@ def test_an_index_of_other_sketches_is_refused(tmp_path: Path, may: Build) -> No
     assert "bands: 50 there, 14 here" in str(caught.value)
 
 
-@pytest.mark.parametrize("damage", ["cut", "gone", "broken", "layout"])
+@pytest.mark.parametrize(
+    "damage", ["cut", "gone", "broken", "layout", "no manifest", "zeros", "ids"]
+)
 def test_a_damaged_index_is_told_and_how_to_mend_it(may: Build, damage: str) -> None:
     """Half an index finds half of the copies."""
     folder = may.write_index()
@@ -169,6 +171,11 @@ def test_a_damaged_index_is_told_and_how_to_mend_it(may: Build, damage: str) -> 
         (folder / "shingles.bin").unlink()
     elif damage == "broken":
         manifest.write_text("{")
+    elif damage == "no manifest":
+        manifest.write_text("[]")
+    elif damage in ("zeros", "ids"):
+        file = folder / ("ids.bin" if damage == "ids" else "shingles.bin")
+        file.write_bytes(bytes(file.stat().st_size))
     else:
         manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "layout": 0}))
     with pytest.raises(IntegrityError, match="cannot be used"):
@@ -252,3 +259,48 @@ def test_the_commands_make_and_use_an_index(tmp_path: Path) -> None:
     wrong = curation(*run, "june.jsonl", "--against", "no", cwd=tmp_path, check=1)
     assert "ResourceError: there is no index at no." in wrong.stderr
     assert "curation index" in wrong.stderr
+
+
+def test_check_reads_the_index_to_the_last_byte(may: Build, tmp_path: Path) -> None:
+    """A glance cannot see one wrong byte among gigabytes; the command that looks must."""
+    folder = may.write_index()
+    clean = curation("check", "may", cwd=tmp_path).stdout
+    assert clean.rstrip().endswith("0 wrong")
+    data = bytearray((folder / "shingles.bin").read_bytes())
+    data[3] ^= 1
+    (folder / "shingles.bin").write_bytes(data)
+    told = curation("check", "may", cwd=tmp_path, check=1).stdout
+    assert f"index of build {may.fingerprint}" in told
+    assert "shingles" in told
+
+
+def test_a_run_is_not_compared_with_its_own_store(may: Build, tmp_path: Path) -> None:
+    """Each run would drop what the run before it kept, and the next one bring it back."""
+    may.write_index()
+    made = recipe(tmp_path / "may.jsonl", against=(str(may.store.path),))
+    with pytest.raises(RecipeError, match="very store"):
+        made.run(store=may.store.path, workers=0)
+    exact = str(may.store.build_folder(may.fingerprint) / "index")
+    again = recipe(tmp_path / "may.jsonl", against=(exact,)).run(store=may.store.path, workers=0)
+    assert again.ledger().rows_out == 0
+
+
+def test_copies_are_found_however_crowded_their_template_is(tmp_path: Path) -> None:
+    """Pages of one template fill the same buckets; a page that was kept must still be known."""
+    texts = [" ".join([*PAGE, f"page{n}", f"number{n}", f"of{n}"]) for n in range(400)]
+    write_jsonl(tmp_path / "may.jsonl", ({"text": text} for text in texts))
+
+    def made(month: str, *against: str) -> Build:
+        steps = [
+            MinHashSketch(),
+            NearDuplicates(similarity=0.97, against=against, keep_index=True),
+            keep(col("duplicate_of").is_null(), because="near duplicate"),
+        ]
+        source = Jsonl(str(tmp_path / "may.jsonl"))
+        return Recipe(source=source, steps=steps).run(store=tmp_path / month, workers=0)
+
+    assert made("may").ledger().rows_out == 400
+    june = made("june", str(tmp_path / "may"))
+    assert june.ledger().rows_out == 0
+    sizes = june.dropped().select("group_size").collect()["group_size"]
+    assert set(sizes) == {1}, "the row that it repeats is in no group of this build"

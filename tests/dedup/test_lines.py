@@ -172,6 +172,7 @@ def test_rows_are_compared_within_the_columns_named(tmp_path: Path) -> None:
         pa.array([True, False, True, None]),
         pa.array([datetime.datetime(2020, 1, d) if d else None for d in (1, 2, 1, 0)]),
         pa.array(["a", "b", "a", None]).dictionary_encode(),
+        pa.array([b"\xff", b"\xfe", b"\xff", None], pa.binary()).dictionary_encode(),
         pa.array([b"\xff", b"\xfe", b"\xff", None], pa.binary()),
         pa.array([b"\xff", b"\xfe", b"\xff", None], pa.binary(1)),
     ],
@@ -316,6 +317,7 @@ def test_memory_is_part_of_the_identity_where_the_result_depends_on_it() -> None
         ({"min_words": 0}, "one word at least"),
         ({"within": ("text",)}, "other than id and text"),
         ({"within": ("date", "date")}, "each named once"),
+        ({"within": ("repeat_char_frac",)}, "those it writes"),
         ({"unit": "sentence"}, "no such unit"),
     ],
 )
