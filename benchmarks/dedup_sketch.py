@@ -64,6 +64,15 @@ class Revisions:
         where = np.digitize(self.jaccard, BINS) - 1
         return [float(found[where == at].mean()) for at in range(len(BINS) - 1)]
 
+    def precision(self, pairs: list[tuple[str, str]]) -> tuple[float, int]:
+        """Return the share of pairs, row that goes and row that stays, of 0.8 or more; how many."""
+        exact = {
+            frozenset((self.ids[a], self.ids[b])): float(jaccard)
+            for a, b, jaccard in zip(self.first, self.second, self.jaccard, strict=True)
+        }
+        truth = [exact.get(frozenset(pair), 0.0) for pair in pairs]
+        return float(np.mean(np.array(truth) >= 0.8)), len(truth)
+
     def curve(self, stage: MinHashSketch) -> list[float]:
         return self.shares(np.array([stage.found_prob(s) for s in self.jaccard]))
 
@@ -120,17 +129,15 @@ def precision_of(revisions: Revisions, verify: bool) -> tuple[float, int]:
         found = pa.Table.from_batches(
             NearDuplicates(verify=verify).reduce(MemoryRows([rows], Path(scratch)))
         )
-    exact = {
-        frozenset((revisions.ids[a], revisions.ids[b])): j
-        for a, b, j in zip(revisions.first, revisions.second, revisions.jaccard, strict=True)
-    }
-    twins = found["duplicate_of"].to_pylist()
-    truth = [
-        exact.get(frozenset((row, twin)), 0.0)
-        for row, twin in zip(revisions.ids, twins, strict=True)
-        if twin is not None
-    ]
-    return float(np.mean(np.array(truth) >= 0.8)), len(truth)
+    pairs = zip(revisions.ids, found["duplicate_of"].to_pylist(), strict=True)
+    return revisions.precision([pair for pair in pairs if pair[1] is not None])
+
+
+def precision_of_peer(revisions: Revisions, result: Path) -> tuple[float, int]:
+    """Return the same of a peer's result: of each row that goes, with the one of its group kept."""
+    rows = pq.read_table(result).to_pylist()
+    stays = {row["group"]: row["id"] for row in rows if row["kept"]}
+    return revisions.precision([(r["id"], stays[r["group"]]) for r in rows if not r["kept"]])
 
 
 def error(report: Report, revisions: Revisions) -> None:
@@ -219,6 +226,14 @@ def main() -> None:
             parity(report, np.load(folder / "p.npy"), revisions)
         else:
             print(f"no peers in {PEERS.parent}: `make peers` installs them")
+        for name in ("datasketch", "datatrove") if PEERS.exists() else ():
+            result = folder / f"{name}.parquet"
+            run_peer(name, folder / "revisions", result, python=str(PEERS))
+            precision, gone = precision_of_peer(revisions, result)
+            what = (
+                f"rows that go, and the share of them that are 0.8 like the row that stays, {name}"
+            )
+            report.add(what, f"{gone}, {precision:.4f}", "", True)
         quality(report, revisions, quality_of, 6 if flags.quick else 20)
         error(report, revisions)
         speed(report, revisions, rate_of)
