@@ -31,7 +31,8 @@ import zstandard
 from benchmarks.measure import DATA, Report, arguments, spread, timed
 from curation.dedup.contamination import report_rows
 from curation.dedup.decontaminate import Decontaminate, overlaps
-from curation.dedup.evals import ALL_RULES, PAIR, Item, eval_files, read_items
+from curation.dedup.evalitems import Item, read_items
+from curation.dedup.evals import ALL_RULES, PAIR, eval_files
 
 CLEAN_DOCUMENTS = 5000
 

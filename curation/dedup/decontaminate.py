@@ -22,12 +22,11 @@ from curation.arrow import (
     to_column,
 )
 from curation.columns import SPAN, columns
+from curation.dedup.evalitems import ALL_FIELDS, FieldName
 from curation.dedup.evals import (
-    ALL_FIELDS,
     ALL_RULES,
     PAIR,
     Evaluations,
-    FieldName,
     Limits,
     Rule,
     eval_files,

@@ -11,7 +11,8 @@ import pytest
 import zstandard
 
 from curation.dedup.decontaminate import Decontaminate, RemoveContamination, overlaps
-from curation.dedup.evals import eval_files, read_items, task_names
+from curation.dedup.evalitems import read_items
+from curation.dedup.evals import eval_files, task_names
 from curation.errors import RecipeError, ResourceError
 from curation.testing import check_stage
 from tests.conftest import ROOT, write_jsonl

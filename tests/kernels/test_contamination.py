@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from curation.arrow import bytes_and_offsets
 from curation.dedup.decontaminate import overlaps
-from curation.dedup.evals import ALL_FIELDS, ALL_RULES, PAIR, Item, Limits, make_evaluations
+from curation.dedup.evalitems import ALL_FIELDS, Item
+from curation.dedup.evals import ALL_RULES, PAIR, Limits, make_evaluations
 from curation.kernels import contamination as kernel
 from curation.kernels import contamination_index as table
 from tests.oracles import contamination as oracle

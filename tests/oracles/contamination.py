@@ -7,7 +7,8 @@ import unicodedata
 from collections import Counter
 from typing import NamedTuple
 
-from curation.dedup.evals import ALL_RULES, Item, Limits
+from curation.dedup.evalitems import Item
+from curation.dedup.evals import ALL_RULES, Limits
 from tests.oracles.words import is_single
 
 #: Format characters that are not seen.
