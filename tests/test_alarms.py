@@ -490,3 +490,25 @@ def test_likes_share_a_line_and_what_looks_wrong_comes_first() -> None:
         "warning: step 1 S writes a, b: 0",
         "warning: step 1 S writes c: 1",
     ]
+
+
+def test_half_of_a_source_in_one_group_is_not_more_than_half(made: Made) -> None:
+    """A rule on the edge would be told today and not tomorrow."""
+    for lost, told in ((50, 0), (51, 1)):
+        build = made(
+            [template_rows("a.org", lost + 1, 99 - lost)],
+            TextHash(),
+            ExactDuplicates(),
+            keep(col("group_size") > 0, because=f"{lost}"),
+        )
+        assert len(of(build, "one group")) == told, "of 100 rows"
+
+
+def test_the_source_that_loses_most_to_one_group_comes_first(made: Made) -> None:
+    """Of a thousand sites three are shown."""
+    copies = {"a": 95, "b": 150, "c": 120}
+    files = [template_rows(f"{name}.org", same, 9) for name, same in copies.items()]
+    files = [[{**row, "text": f"{row['site']} {row['text']}"} for row in one] for one in files]
+    [alarm] = of(made(files, TextHash(), ExactDuplicates()), "one group")
+    places = [alarm.message.index(f"'{name}.org'") for name in "bca"]
+    assert places == sorted(places)

@@ -70,7 +70,12 @@ class OnDisk(NamedTuple):
         with open(self.path, "rb", buffering=0) as file:
             for start, begin, end in zip(start_R, at_R, at_R[1:], strict=False):
                 file.seek(8 * int(start))
-                file.readinto(data[begin:end].data)
+                rest = data[begin:end].view(np.uint8).data
+                while rest:  # a system reads no more than 2 GB at a time
+                    read = file.readinto(rest)
+                    if not read:
+                        raise OSError(f"{self.path} is shorter than it was")
+                    rest = rest[read:]
         place_M = start_M + (at_R[:-1] - start_R)[np.cumsum(begins) - 1]
         return Sets(place_M, self.count_N[row_M], data)
 

@@ -53,7 +53,9 @@ def similarities(pair_P: U64, sets: Sets, others: Sets, least: float) -> F64:
         other = np.int64(pair_P[p] & _LOWER)
         mine_S = sets.shingle_S[sets.start_N[row] :][: sets.count_N[row]]
         theirs_S = others.shingle_S[others.start_N[other] :][: others.count_N[other]]
-        if min(mine_S.size, theirs_S.size) < least * max(mine_S.size, theirs_S.size):
+        # a quotient rounds as the similarity does, a product might overshoot it
+        larger = max(mine_S.size, theirs_S.size)
+        if larger == 0 or min(mine_S.size, theirs_S.size) / larger < least:
             similarity_P[p] = 0.0
             continue
         if row != held:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from curation import (
@@ -18,10 +21,11 @@ from curation import (
     TextSize,
     col,
     keep,
+    row_annotator,
 )
 from curation.dedup.index import open_index
 from curation.errors import IntegrityError, RecipeError, ResourceError
-from tests.conftest import curation, write_jsonl
+from tests.conftest import Files, curation, write_jsonl
 from tests.oracles import near as oracle
 
 PAGE = [f"word{n}" for n in range(60)]
@@ -304,3 +308,145 @@ def test_copies_are_found_however_crowded_their_template_is(tmp_path: Path) -> N
     assert june.ledger().rows_out == 0
     sizes = june.dropped().select("group_size").collect()["group_size"]
     assert set(sizes) == {1}, "the row that it repeats is in no group of this build"
+
+
+def month(folder: Path, name: str, *texts: str, **settings: Any) -> Build:
+    """Build a month's pages, with an index of what stays."""
+    write_jsonl(folder / f"{name}.jsonl", ({"text": text} for text in texts))
+    made = recipe(folder / f"{name}.jsonl", keep_index=True, **settings)
+    return made.run(store=folder / name, workers=0)
+
+
+def test_of_several_rows_of_an_index_the_likest_is_named(tmp_path: Path) -> None:
+    """A person would be shown a page that is hardly like the one that went."""
+    far = page(*range(0, 20, 2), tail=" one two three four five six")
+    for name, texts in (("a", (page(), far)), ("b", (far, page()))):
+        build = month(tmp_path, name, *texts)
+        assert build.ledger().rows_out == 2
+        write_jsonl(tmp_path / f"new-{name}.jsonl", [{"text": page(0, 2)}])
+        made = recipe(tmp_path / f"new-{name}.jsonl", against=(str(tmp_path / name),))
+        made = replace(made, steps=[*made.steps[:3], replace(made.steps[3], similarity=0.3)])
+        [row] = made.run(store=tmp_path / f"s{name}", workers=0).documents().collect().to_dicts()
+        old = dict(build.documents(columns=["id", "text"]).collect().iter_rows())
+        assert old[row["duplicate_of"]] == page()
+
+
+def test_of_several_indexes_with_the_same_page_the_first_is_named(tmp_path: Path) -> None:
+    """The order of the list is the one thing that a person can set."""
+    april, may = month(tmp_path, "april", page()), month(tmp_path, "may", page(), "not in april")
+    write_jsonl(tmp_path / "june.jsonl", [{"text": page()}])
+    for paths in (("april", "may"), ("may", "april")):
+        made = recipe(tmp_path / "june.jsonl", against=tuple(str(tmp_path / p) for p in paths))
+        [row] = made.run(store=tmp_path / "june", workers=0).dropped().collect().to_dicts()
+        assert row["duplicate_in"] == {"april": april, "may": may}[paths[0]].fingerprint
+
+
+def test_a_row_that_repeats_an_index_leaves_its_own_builds_groups_alone(
+    may: Build, tmp_path: Path
+) -> None:
+    """Row 1 of May's would be taken for row 1 of June's, its sizes and names mixed with it."""
+    may.write_index()
+    more = [f"more{n}" for n in range(30)]
+    near = " ".join([*PAGE[20:], *more])
+    far = " ".join([*PAGE[40:], *more, *(f"tail{n}" for n in range(25))])
+    texts = ["nothing that was said before", "nor was this said in any month", near, far, near]
+    write_jsonl(tmp_path / "june.jsonl", ({"text": text} for text in texts))
+    made = recipe(tmp_path / "june.jsonl", against=(str(may.store.path),))
+    steps = [*made.steps[:3], replace(made.steps[3], similarity=0.3)]
+    build = replace(made, steps=steps).run(store=tmp_path / "june", workers=0)
+    rows = build.documents().collect()
+    kept = may.documents(columns=["id", "text"]).collect()
+    [twin] = kept.filter(col("text").str.contains("word1"))["id"]
+    assert rows["duplicate_of"].to_list() == [None, None, twin, None, twin]
+    assert rows["group_id"].to_list() == [None] * 5
+    assert rows["group_size"].to_list() == [1] * 5
+    texts = [dict(kept.iter_rows())[twin], near, far]
+    old, one, other = map(oracle.plain_shingles, texts)
+    alike = pytest.approx(oracle.jaccard(old, one))
+    assert oracle.jaccard(old, one) < oracle.jaccard(one, other), (
+        "its likest row is its own build's"
+    )
+    assert rows["similarity"].to_list() == [None, None, alike, None, alike]
+
+
+def test_the_latest_index_of_a_store_is_taken(tmp_path: Path) -> None:
+    """A store that is run every month would be compared with its first month for ever."""
+    builds = [month(tmp_path, "store", page()), month(tmp_path, "store", page(), "and this too")]
+    for place, build in enumerate(builds):
+        manifest = build.write_index() / "index.json"
+        os.utime(manifest, ns=(0, 10**18 + place))
+    assert open_index(str(tmp_path / "store")).name == builds[1].fingerprint
+    os.utime(builds[0].write_index() / "index.json", ns=(0, 2 * 10**18))
+    assert open_index(str(tmp_path / "store")).name == builds[0].fingerprint
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"rows": 3},
+        {"ngram": 4},
+        {"unit": "char"},
+        {"bits": 64},
+        {"seed": 2},
+        {"bits": 64, "family": "mersenne"},
+    ],
+    ids=str,
+)
+def test_every_setting_of_a_sketch_has_to_be_the_indexes(may: Build, other: dict[str, Any]) -> None:
+    """Bands of other settings never meet: nothing would be found, and nobody would be told."""
+    index = open_index(str(may.write_index()))
+    index.check_settings(MinHashSketch(bands=50, rows=2))
+    with pytest.raises(RecipeError, match="other settings"):
+        index.check_settings(MinHashSketch(**{"bands": 50, "rows": 2, **other}))
+
+
+def test_an_index_of_many_shards_is_that_of_one(tmp_path: Path) -> None:
+    """Every row behind the first shard would have the shingles and the id of another."""
+    texts = [" ".join(f"{n}-{word}" for word in PAGE) for n in range(6)]
+    for file in range(3):
+        rows = ({"text": text} for text in texts[2 * file : 2 * file + 2])
+        write_jsonl(tmp_path / "in" / f"f{file}.jsonl", rows)
+    made = replace(recipe(tmp_path), source=Files(str(tmp_path / "in" / "*.jsonl")))
+    build = made.run(store=tmp_path / "may", workers=0)
+    index = open_index(str(build.write_index()))
+    ids = build.documents(columns=["id"]).collect()["id"].to_list()
+    assert index.ids(np.arange(6), np.ones(6, np.bool_)).to_pylist() == ids
+    assert index.ids(np.array([5, 0]), np.array([True, False])).to_pylist() == [ids[5], None]
+    assert [index.head_of(row) for row in ids] == [text[:200] for text in texts]
+    write_jsonl(tmp_path / "june.jsonl", ({"text": text + " more"} for text in texts[::-1]))
+    june = recipe(tmp_path / "june.jsonl", against=(str(tmp_path / "may"),))
+    rows = june.run(store=tmp_path / "june", workers=0).dropped().collect()
+    assert rows["duplicate_of"].to_list() == ids[::-1]
+    assert rows["similarity"].min() > 0.9
+
+
+def test_the_index_holds_the_shingles_of_the_text_that_was_sketched(tmp_path: Path) -> None:
+    """A later step may change the text; similarities of another text are nobody's."""
+    text = page(tail="\n\n\tend   of  it")
+    write_jsonl(tmp_path / "may.jsonl", [{"text": text}])
+    steps = [*recipe(tmp_path / "may.jsonl").steps, cut]
+    build = Recipe(source=Jsonl(str(tmp_path / "may.jsonl")), steps=steps).run(
+        store=tmp_path / "may", workers=0
+    )
+    assert build.documents(columns=["text"]).collect()["text"].to_list() == ["word0 word1"]
+    index = open_index(str(build.write_index()))
+    assert index.array("counts").tolist() == [len(oracle.plain_shingles(text))]
+
+
+@row_annotator(writes={"text": pa.large_string()})
+def cut(text: str) -> str:
+    return text[:11]
+
+
+def test_rows_without_a_sketch_are_kept_and_are_in_no_index(tmp_path: Path) -> None:
+    """One page of dots would end the writing of an index, or shift all rows behind it."""
+    build = month(tmp_path, "may", page(), "... ... ...", "quite another text altogether")
+    assert build.ledger().rows_out == 3
+    index = open_index(str(build.write_index()))
+    ids = build.documents(columns=["id"]).collect()["id"].to_list()
+    assert index.ids(np.arange(2), np.ones(2, np.bool_)).to_pylist() == [ids[0], ids[2]]
+    assert [index.head_of(row) for row in ids] == [
+        page()[:200],
+        None,
+        "quite another text altogether",
+    ]

@@ -190,3 +190,12 @@ def test_given_its_words_a_sketch_is_datatroves_bit_for_bit(
     found = stage.hashes(sketched(texts, stage)["sketch"]).tolist()
     for text, values in zip(texts, found, strict=True):
         assert values == [v for band in step.get_signature(step.get_shingles(text)) for v in band]
+
+
+def test_sketches_of_a_slice_are_those_of_its_rows() -> None:
+    """A batch is often a slice of a larger one, and the first rows would be taken for it."""
+    stage = MinHashSketch(bands=2, rows=3)
+    found = sketched(TEXTS[:3], stage)["sketch"]
+    whole = stage.hashes(found).tolist()
+    assert stage.hashes(found.slice(1, 2)).tolist() == whole[1:]
+    assert stage.hashes(found.slice(0, 1)).tolist() == whole[:1]

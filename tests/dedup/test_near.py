@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -526,3 +527,110 @@ def test_a_marked_row_keeps_what_it_has(tmp_path: Path) -> None:
     found = reduced(NearDuplicates(similarity=0.5), rows, tmp_path)
     assert found["f#1"] == ("f#0", 1.0, "f#0", 2)
     assert sorted(value[3] for value in found.values()) == [2, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("settings_", "columns", "stays"),
+    [
+        (
+            {"prefer": "earliest"},
+            {"date": ["2024-01-31T23:00:00Z", "2024-01-31T09:00:00Z", "2024-01-31T10:00:00Z"]},
+            "f#1",
+        ),
+        ({"prefer": "earliest"}, {"date": ["2024-02-15", "2024-02", "2024-03"]}, "f#1"),
+        ({"prefer": "earliest"}, {"date": ["7 days ago", "12:30", "2024-05-05"]}, "f#2"),
+        ({"prefer": "earliest"}, {"date": ["", None, "3 May"]}, "f#2"),
+        (
+            {"prefer": "best", "score": "language_prob"},
+            {"language_prob": [0.0, -0.0, -0.0]},
+            "f#2",
+        ),
+        (
+            {"prefer": "best", "score": "language_prob"},
+            {"language_prob": [float("-inf"), None, float("nan")]},
+            "f#0",
+        ),
+        (
+            {"prefer": "source", "sources": ("wiki",)},
+            {"source": [None, "wiki", "news"]},
+            "f#1",
+        ),
+    ],
+)
+def test_dates_scores_and_sources_at_their_edges(
+    tmp_path: Path, settings_: dict[str, Any], columns: dict[str, list[Any]], stays: str
+) -> None:
+    """Times of day, half a date, words for one, zeros of both signs: crawls hold them all."""
+    test_which_row_stays_is_a_rule(tmp_path, settings_, columns, stays)
+
+
+def test_scopes_of_several_columns_are_told_apart(tmp_path: Path) -> None:
+    """A crawl of an unknown source would lose pages to one whose source is empty."""
+    rows = texts_of(*[" ".join(PAGE)] * 6)
+    scopes = [("a", "a"), ("b", "b"), ("a", "b"), ("b", "a"), ("", None), (None, "")]
+    for row, (source, license_) in zip(rows, scopes, strict=True):
+        row["source"], row["license"] = source, license_
+    found = reduced(NearDuplicates(within=("source", "license")), rows, tmp_path)
+    assert [value[3] for value in found.values()] == [1] * 6
+    found = reduced(NearDuplicates(within=("source",)), rows, tmp_path)
+    assert [value[3] for value in found.values()] == [2, 2, 2, 2, 1, 1]
+
+
+def test_a_row_without_a_sketch_does_not_shift_the_scopes_of_others(tmp_path: Path) -> None:
+    """After the first empty page every row would be compared in the scope of another."""
+    rows = texts_of(None, *[" ".join(PAGE)] * 3, "", " ".join(PAGE))
+    for row, source in zip(rows, "abbacc", strict=True):
+        row["source"] = source
+    found = reduced(NearDuplicates(within=("source",)), rows, tmp_path)
+    assert [value[3] for value in found.values()] == [None, 2, 2, 1, None, 1]
+
+
+def test_unverified_similarities_are_those_of_the_two_rows_own_sketches(tmp_path: Path) -> None:
+    """Rows that stand alone lie between them, and have no say in it."""
+    texts = ["alone one", edited(PAGE, 3, 30), None, "alone two", " ".join([*PAGE, "more"])]
+    rows = texts_of(*texts, edited(PAGE, 3))
+    found = reduced(NearDuplicates(verify=False), rows, tmp_path)
+    sketch = batch_of(rows, EAGER)["sketch"]
+    for name, (twin, alike, *_) in found.items():
+        assert (twin is None) == (name not in ("f#1", "f#5"))
+        if twin is not None:
+            pair = pa.concat_arrays([sketch.slice(int(n[2:]), 1) for n in (name, twin)])
+            one, other = EAGER.hashes(pair)
+            assert alike == pytest.approx((one == other).mean())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"within": ("source",), "against": ("nowhere",)},
+        {"verify": False, "against": ("nowhere",)},
+    ],
+    ids=str,
+)
+def test_settings_that_exclude_each_other_are_refused(wrong: dict[str, Any]) -> None:
+    """One of the two would be left out without a word."""
+    with pytest.raises(RecipeError):
+        NearDuplicates(**wrong)
+
+
+def test_keeping_an_index_is_no_part_of_the_identity() -> None:
+    """Whoever wants an index of a finished build would do everything anew."""
+    assert NearDuplicates(keep_index=True).identity() == NearDuplicates().identity()
+
+
+def test_why_names_a_twin_that_a_later_step_found(tmp_path: Path) -> None:
+    """The published pipelines look for exact copies first, and those of most rows are near ones."""
+    texts = [" ".join(PAGE), edited(PAGE, 3) + " and more", "something else", "something else"]
+    write_jsonl(tmp_path / "in.jsonl", ({"text": text} for text in texts))
+    steps = [TextHash(), ExactDuplicates(), MinHashSketch(), NearDuplicates(similarity=0.5)]
+    build = Recipe(source=Jsonl(str(tmp_path / "in.jsonl")), steps=steps).run(
+        store=tmp_path / "store", workers=0
+    )
+    rows = build.documents(columns=["id", "duplicate_of", "similarity"]).collect()
+    [(row, twin, alike)] = rows.filter(pl.col("similarity") < 1).iter_rows()
+    relatives = build.why(row).relatives
+    assert [(what, name) for what, name, _ in relatives] == [
+        (f"duplicate ({alike:.3f} alike) of", twin)
+    ]
+    last = rows["id"][3] if rows["duplicate_of"][3] else rows["id"][2]
+    assert [what for what, _, _ in build.why(last).relatives] == ["duplicate of"]

@@ -61,3 +61,12 @@ def test_bytes_are_mapped_and_no_bytes_too(tmp_path: Path) -> None:
         for piece in pieces:
             file.add(np.frombuffer(piece, np.uint8))
         assert bytes(file.done()) == b"".join(pieces)
+
+
+def test_what_has_been_written_makes_room_for_more(tmp_path: Path) -> None:
+    """Once memory had been full, every later piece would be a write of its own, however small."""
+    spill = Spill(tmp_path / "s", np.int64, 80)
+    spill.add(0, np.arange(11))
+    spill.add(0, np.arange(3))
+    assert (tmp_path / "s" / "000000.bin").stat().st_size == 88
+    assert spill.read(0).tolist() == [*range(11), *range(3)]

@@ -82,3 +82,27 @@ def test_rows_meet_the_rows_of_an_index_that_have_their_key(
         (e, i) for e, a in enumerate(sorted(here)) for i, b in enumerate(sorted(there)) if a == b
     ]
     assert [(int(p) >> 32, int(p) & 0xFFFFFFFF) for p in found.tolist()] == wanted
+
+
+def test_a_flood_of_an_index_is_met_by_its_first_rows_alone() -> None:
+    """Two crawls that hold a million pages of one template would make a trillion pairs."""
+    most = kernel.MOST_PIVOTS
+    here, there = np.array([5] * 700 + [6], np.uint64), np.array([4, *[5] * most, 5, 6], np.uint64)
+    rows = np.arange(len(here), dtype=np.uint32), np.arange(len(there), dtype=np.uint32)
+    found = kernel.index_pairs(here, rows[0], there, rows[1])
+    wanted = [(e, i) for e in range(700) for i in range(1, 1 + most)] + [(700, most + 2)]
+    assert [(int(p) >> 32, int(p) & 0xFFFFFFFF) for p in found.tolist()] == wanted
+
+
+def test_pairs_of_many_buckets_are_all_kept() -> None:
+    """There is room for a number of pairs at first; those made before it grew must not go."""
+    size = kernel.MOST_PIVOTS + 30
+    keys = np.repeat(np.arange(40, dtype=np.uint64), size)
+    rank = rank_of([0] * len(keys), [1] * len(keys), list(range(len(keys))))
+    pair_P = kernel.bucket_pairs(keys, np.arange(len(keys), dtype=np.uint32), rank)
+    upper, lower = pair_P >> np.uint64(32), pair_P & np.uint64(0xFFFFFFFF)
+    assert (upper // np.uint64(size)).tolist() == (lower // np.uint64(size)).tolist()
+    pivots = kernel.pivots_of(size)
+    assert (
+        np.unique(pair_P).size == pair_P.size == 40 * (pivots * size - pivots * (pivots + 1) // 2)
+    )

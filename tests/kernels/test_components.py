@@ -105,3 +105,13 @@ def test_joined_rows_are_connected_components_led_by_the_best(
     place = {str(row): at for at, row in enumerate(order)}
     wanted = [int(min(groups[str(row)], key=place.__getitem__)) for row in range(12)]
     assert kernel.roots(parent).tolist() == wanted
+
+
+def test_a_row_that_goes_already_is_not_looked_at_again() -> None:
+    """It repeats last month's: it would stay after all, and be published a second time."""
+    pair_P = np.array([1 << 32 | 0, 2 << 32 | 1], np.uint64)
+    state = np.array([kernel.STAYS, kernel.GOES, kernel.STAYS], np.uint8)
+    kernel.open_rows(pair_P, state)
+    assert state.tolist() == [kernel.STAYS, kernel.GOES, kernel.OPEN]
+    assert kernel.settle(pair_P, state, False) == (1, 0)
+    assert state.tolist() == [kernel.STAYS, kernel.GOES, kernel.STAYS]

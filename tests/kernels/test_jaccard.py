@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -42,3 +43,12 @@ def test_sets_of_very_different_sizes_take_turns() -> None:
     found = similarities(pair_P, laid(sets), laid(sets), 0.0)
     wanted = [min(sizes[m], sizes[t]) / max(sizes[m], sizes[t]) for m, t in pairs]
     assert found.tolist() == wanted
+
+
+@pytest.mark.parametrize(("least", "mine", "theirs"), [(0.55, 55, 100), (0.07, 7, 100)])
+def test_a_pair_of_just_the_least_similarity_is_found(least: float, mine: int, theirs: int) -> None:
+    """A copy that a threshold names would stay, by a rounding error of the shortcut."""
+    small, large = set(range(1, 2 * mine, 2)), set(range(1, 2 * theirs, 2))
+    for one, other in ((small, large), (large, small)):
+        found = similarities(np.array([0], np.uint64), laid([one]), laid([other]), least)
+        assert found.tolist() == [mine / theirs]

@@ -94,3 +94,33 @@ def test_agreement_is_the_share_of_equal_values() -> None:
     hash_NH = np.array([[1, 2, 3, 4], [1, 2, 0, 0], [9, 9, 9, 9]], dtype=np.uint32)
     pairs = np.array([0, 0, 1]), np.array([1, 2, 1])
     assert kernel.agreement(hash_NH, *pairs).tolist() == [0.5, 0.0, 1.0]
+
+
+@pytest.mark.parametrize("place", [2046, 2047, 2048, 4095, 4096, 4097])
+def test_a_shingle_at_the_edge_of_a_block_counts(place: int) -> None:
+    """One shingle in two thousand would be left out: few sketches would show it, and no copy."""
+    made = drawn(32, False, 16)
+    document = [1 << 40] * 4098
+    plain = kernel.signatures(*laid([document]), made, 32)
+    document[place] = 0x9E3779B97F4A7C15
+    found = kernel.signatures(*laid([document]), made, 32)
+    assert found.tolist() == oracle([document], made, 32)
+    assert (found != plain).any()
+
+
+def test_keys_of_known_sketches_stay_what_they_are() -> None:
+    """An index keeps keys for ever: of new keys none meets one of last year's."""
+    for bits, golden in ((32, GOLDEN_KEYS), (64, GOLDEN_WIDE_KEYS)):
+        hash_NH = np.array([[1, 2, 3, 4], [2**bits - 1, 0, 7, 5]], dtype=f"uint{bits}")
+        keys = kernel.band_keys(hash_NH, 2, 2).tolist()
+        assert [[f"{key:016x}" for key in row] for row in keys] == golden
+
+
+GOLDEN_KEYS: list[list[str]] = [
+    ["abad12f33d663e75", "530bc8c9bd3f0f2d", "f952b14278190b24"],
+    ["45c8ba342321e7cf", "39adafe1e5cc011d", "9340a36270e0dc94"],
+]
+GOLDEN_WIDE_KEYS: list[list[str]] = [
+    ["abad12f33d663e75", "530bc8c9bd3f0f2d", "f952b14278190b24"],
+    ["db9dc1015421bd27", "39adafe1e5cc011d", "7c98e586eee97fa0"],
+]

@@ -141,3 +141,11 @@ GOLDEN: list[str] = [
     "1eaf6d6869b2b072",
 ]
 GOLDEN_CHARS: list[str] = ["4982d21a831ae707", "a3f882f6885de90e"]
+
+
+def test_a_hash_of_zero_is_counted_once_like_any_other() -> None:
+    """A slot of the table that holds nothing looks like it."""
+    start, shingle_S = np.array([0, 5, 6]), np.array([0, 7, 0, 7, 0, 0], np.uint64)
+    start, found = kernel.different_shingles(start, shingle_S)
+    assert start.tolist() == [0, 2, 3]
+    assert [sorted(found[:2].tolist()), found[2:].tolist()] == [[0, 7], [0]]
