@@ -46,6 +46,8 @@ U64 = npt.NDArray[np.uint64]
 #: Share of the memory that one array over all rows may take before it becomes a file.
 _ROW_ARRAY_FRAC = 1 / 32
 _EDGES_FRAC = 1 / 8
+#: A pair is two row numbers in 64 bits.
+MOST_ROWS = 1 << 32
 #: Rows of a batch of the result.
 _OUT_ROWS = 1 << 16
 
@@ -64,6 +66,7 @@ class Grouping:
         self.arrays = RowArrays(
             self.scratch / "rows", self.count, int(self.memory * _ROW_ARRAY_FRAC)
         )
+        self._refuse_too_many()
         self._refuse_own_store()
         self.indexes: Sequence[Index] = [open_index(path) for path in stage.against]
         for index in self.indexes:
@@ -78,6 +81,14 @@ class Grouping:
         self.sketched = full("sketched", 0, np.bool_)
         self.id_stop = full("id_stop", 0, np.int64)
         self.some_marked = False
+
+    def _refuse_too_many(self) -> None:
+        if self.count >= MOST_ROWS:
+            raise RecipeError(
+                "NearDuplicates numbers rows with 32 bits.",
+                found=f"{self.count:,} rows",
+                remedy="several builds, each against the indexes of those before it",
+            )
 
     def _refuse_own_store(self) -> None:
         """A store's latest index is another one after each run: the run would follow itself."""
@@ -100,10 +111,10 @@ class Grouping:
         if self.count == 0:
             return
         entries = self._read()
-        pairs, index_pairs = self._pair(entries)
+        pairs, matches = self._pair(entries)
         if self.stage.verify:
-            sets = self._shingle_sets([pairs, *index_pairs])
-            self._match_indexes(index_pairs, sets)
+            sets = self._shingle_sets([pairs, *matches])
+            self._match_indexes(matches, sets)
             self._break_chains(pairs, sets)
         else:
             self._join(pairs)

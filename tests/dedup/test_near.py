@@ -634,3 +634,11 @@ def test_why_names_a_twin_that_a_later_step_found(tmp_path: Path) -> None:
     ]
     last = rows["id"][3] if rows["duplicate_of"][3] else rows["id"][2]
     assert [what for what, _, _ in build.why(last).relatives] == ["duplicate of"]
+
+
+def test_more_rows_than_numbers_are_refused(tmp_path: Path) -> None:
+    """Rows whose number does not fit would be compared under the number of others."""
+    rows = Sketched([batch_of(texts_of("a b c"), EAGER)], tmp_path)
+    rows.count = 1 << 32
+    with pytest.raises(RecipeError, match="32 bits"):
+        list(NearDuplicates(memory_bytes=LITTLE).reduce(rows))
