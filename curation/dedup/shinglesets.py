@@ -14,7 +14,7 @@ from curation.dedup.bands import halves
 from curation.dedup.spill import Bytes, RowArrays
 from curation.dedup.threads import in_order
 from curation.errors import IntegrityError
-from curation.kernels.jaccard import Sets, similarities
+from curation.kernels.jaccard import Sets, piece_starts, similarities
 from curation.kernels.shingles import different_shingles
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _READ_FRAC = 1 / 16
 #: Share of the memory that all sets may take to be held: what came before them has gone by then.
 _HELD_FRAC = 1 / 2
 #: What is read in vain rather than in two goes.
-_GAP_SHINGLES = 512
+_GAP_SHINGLES = 128
 
 
 class OnDisk(NamedTuple):
@@ -53,6 +53,10 @@ class OnDisk(NamedTuple):
             return row_P.astype(np.uint64), Sets(self.start_N, self.count_N, self.held)
         row_M, place_P = np.unique(row_P, return_inverse=True)
         return place_P.astype(np.uint64), self._read(row_M)
+
+    def read_bytes(self, row_M: I64) -> I64:
+        """Return a bound on what reading the set of each row brings in."""
+        return 8 * (self.count_N[row_M].astype(np.int64) + _GAP_SHINGLES)
 
     def _read(self, row_M: I64) -> Sets:
         """Read the sets of some rows, ascending.
@@ -135,9 +139,11 @@ class ShingleSets:
     ) -> Iterator[tuple[U64, F64]]:
         """Yield the pairs that are at least so similar, and how similar; a piece at a time."""
         mine = self.sets
-        upper, lower = halves(pair_P)
-        read = _read_bytes(mine.count_N[upper]) + _read_bytes(others.count_N[lower])
-        part = (np.cumsum(read) / (memory_bytes * _READ_FRAC)).astype(np.int64)
+        (row_M, row_P), (other_M, other_P) = (
+            np.unique(rows, return_inverse=True) for rows in halves(pair_P)
+        )
+        read_M, other_read_M = mine.read_bytes(row_M), others.read_bytes(other_M)
+        starts = piece_starts(row_P, other_P, read_M, other_read_M, int(memory_bytes * _READ_FRAC))
 
         def compare(piece_P: U64) -> tuple[U64, F64]:
             upper, lower = halves(piece_P)
@@ -146,9 +152,4 @@ class ShingleSets:
             return piece_P[alike >= least], alike[alike >= least]
 
         if len(pair_P):
-            yield from in_order(compare, np.split(pair_P, np.flatnonzero(np.diff(part)) + 1))
-
-
-def _read_bytes(count_P: U32) -> I64:
-    """Return a bound on what reading each set brings in."""
-    return 8 * (count_P.astype(np.int64) + _GAP_SHINGLES)
+            yield from in_order(compare, np.split(pair_P, starts))

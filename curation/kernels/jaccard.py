@@ -1,6 +1,6 @@
 """How alike documents really are: the Jaccard similarity of their sets of shingles.
 
-P pairs, S shingles, T slots of a table
+P pairs, S shingles, T slots of a table, M sets, K pieces
 """
 
 from __future__ import annotations
@@ -71,6 +71,36 @@ def similarities(pair_P: U64, sets: Sets, others: Sets, least: float) -> F64:
         both = mine_S.size + theirs_S.size - shared
         similarity_P[p] = shared / both if both > 0 else 0.0
     return similarity_P
+
+
+@numba.njit(cache=True, nogil=True)
+def piece_starts(
+    row_P: I64, other_P: I64, bytes_M: I64, other_bytes_M: I64, most_bytes: int
+) -> I64:
+    """Return int64[K]: where to cut pairs so that what a piece looks at fits in memory.
+
+    A set counts once in a piece, however many pairs have it. A pair that is larger than all
+    memory is a piece by itself.
+
+    row_P, other_P          int64[P]  the sets of each pair, as places in the next two
+    bytes_M, other_bytes_M  int64[M]  what each set takes
+    returns                 the first pair of each piece but for the first piece
+    """
+    piece_M = np.full(bytes_M.size, -1, dtype=np.int64)  # the latest piece that has the set
+    other_piece_M = np.full(other_bytes_M.size, -1, dtype=np.int64)
+    start_K = np.empty(row_P.size, dtype=np.int64)
+    piece, taken, first = 0, 0, 0
+    for p in range(row_P.size):
+        row, other = row_P[p], other_P[p]
+        added = bytes_M[row] if piece_M[row] != piece else 0
+        added += other_bytes_M[other] if other_piece_M[other] != piece else 0
+        if p > first and taken + added > most_bytes:
+            start_K[piece] = p
+            piece, taken, first = piece + 1, 0, p
+            added = bytes_M[row] + other_bytes_M[other]
+        piece_M[row] = other_piece_M[other] = piece
+        taken += added
+    return start_K[:piece].copy()
 
 
 @leaf

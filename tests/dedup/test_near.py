@@ -280,7 +280,7 @@ def test_little_memory_gives_the_same_groups_by_way_of_files(
     write = Spill._write
     monkeypatch.setattr(Spill, "_write", lambda self: (written.append(self._folder), write(self)))
     monkeypatch.setattr("curation.dedup.grouping._ROW_ARRAY_FRAC", 1 / 256)
-    texts = [edited(PAGE, n % 7, n % 11) + f" {n // 9}" for n in range(3000)]
+    texts = [edited(PAGE, n % 7, n % 11) + f" {n // 9}" for n in range(1600)]
     rows = texts_of(*texts)
     found = [
         reduced(NearDuplicates(memory_bytes=memory), rows, tmp_path / str(memory), MinHashSketch())

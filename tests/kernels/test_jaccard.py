@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.kernels.jaccard import Sets, similarities
+from curation.kernels.jaccard import Sets, piece_starts, similarities
 
 some_set = st.sets(st.integers(0, 30).map(lambda n: n * 0x9E3779B97F4A7C15 % 2**64), max_size=12)
 
@@ -52,3 +52,30 @@ def test_a_pair_of_just_the_least_similarity_is_found(least: float, mine: int, t
     for one, other in ((small, large), (large, small)):
         found = similarities(np.array([0], np.uint64), laid([one]), laid([other]), least)
         assert found.tolist() == [mine / theirs]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), max_size=20),
+    st.lists(st.integers(1, 9), min_size=5, max_size=5),
+    st.lists(st.integers(1, 9), min_size=4, max_size=4),
+    st.integers(1, 40),
+)
+def test_a_piece_is_as_long_as_its_different_sets_allow(
+    pairs: list[tuple[int, int]], mine: list[int], theirs: list[int], most: int
+) -> None:
+    """One page that all others are compared with would be read again for every single pair."""
+
+    def taken(piece: list[tuple[int, int]]) -> int:
+        rows, others = {row for row, _ in piece}, {other for _, other in piece}
+        return sum(mine[row] for row in rows) + sum(theirs[other] for other in others)
+
+    wanted, piece = [], []
+    for place, pair in enumerate(pairs):
+        if piece and taken([*piece, pair]) > most:
+            wanted.append(place)
+            piece = []
+        piece.append(pair)
+    row_P, other_P = np.array(pairs, np.int64).reshape(-1, 2).T.copy()
+    found = piece_starts(row_P, other_P, np.array(mine), np.array(theirs), most)
+    assert found.tolist() == wanted
