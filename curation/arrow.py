@@ -5,7 +5,7 @@ pyarrow's own conversions import pandas wherever it is installed, and look at it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -78,6 +78,26 @@ def to_strings(texts: Sequence[str]) -> pa.Array:
     offset = np.concatenate([[0], np.cumsum([len(text) for text in data])]).astype(np.int64)
     joined = np.frombuffer(b"".join(data), dtype=np.uint8)
     return from_bytes_and_offsets(joined, offset, pa.large_string())
+
+
+class Rebatch:
+    """Cuts batches of any size into batches of the sizes asked for."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
+        self._batches = batches
+        self._held: pa.RecordBatch | None = None
+
+    def take(self, count: int) -> list[pa.RecordBatch]:
+        """Return the next ``count`` rows, in pieces; fewer where there are no more."""
+        pieces: list[pa.RecordBatch] = []
+        while count > 0:
+            batch = self._held if self._held is not None else next(self._batches, None)
+            if batch is None:
+                break
+            pieces.append(batch.slice(0, count))
+            self._held = batch.slice(count) if len(batch) > count else None
+            count -= len(pieces[-1])
+        return pieces
 
 
 def _mask(valid: Bool_N | None) -> pa.Buffer | None:

@@ -41,9 +41,11 @@ def check_store(store: Store) -> Iterator[tuple[str, str]]:
     """Yield (what was checked, what is wrong; "" if nothing) for each group and build."""
     for folder in sorted(path.parent for path in store.path.glob(f"*/{MANIFEST}")):
         yield f"group {folder.name}", "; ".join(_wrong_parts(folder))
+    from curation.dedup.index import FOLDER
+
     for fingerprint in store.builds():
         yield f"build {fingerprint}", _wrong_record(store, fingerprint)
-        if (store.build_folder(fingerprint) / "index").exists():
+        if (store.build_folder(fingerprint) / FOLDER).exists():
             yield f"index of build {fingerprint}", _wrong_index(store, fingerprint)
 
 

@@ -85,7 +85,7 @@ class Stage:
             facts["source"] = self._written()  # a user edits more often than they count
         return facts
 
-    def _written(self) -> object:
+    def _written(self) -> Any:
         """Return the text that makes a user's stage what it is."""
         return self.__dict__.get(_TEXT) or _source_text(type(self))
 
@@ -269,16 +269,18 @@ class FunctionAnnotator(Annotator):
 
     def identity(self) -> dict[str, object]:
         """Return the function's source text and captured values beside its declared columns."""
+        text, around = self._written()
         return {
             "stage": "function",
             "name": self.function.__qualname__,
-            "source": self._written(),
+            "source": text,
+            "around": around,
             "version": self.version,
             "rowwise": self.rowwise,
             "writes": [(f.name, str(f.type)) for f in self.writes],
         }
 
-    def _written(self) -> object:
+    def _written(self) -> Any:
         known = self.__dict__.get(_TEXT)
         return known or (_source_text(self.function), _surroundings(self.function, set()))
 

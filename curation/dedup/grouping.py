@@ -11,13 +11,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.arrow import bytes_and_offsets, from_bytes_and_offsets, is_valid, to_column, values_of
+from curation.arrow import bytes_and_offsets, is_valid, to_column, values_of
 from curation.dedup.bands import BandEntries, Entries, Pairs, halves, sorted_entries
 from curation.dedup.index import Index, open_index
 from curation.dedup.marks import MARK, keep_marks
 from curation.dedup.preference import preference_of, scope_of
 from curation.dedup.shinglesets import OnDisk, ShingleSets
-from curation.dedup.spill import Array, Bytes, RowArrays, Spill
+from curation.dedup.spill import Array, Bytes, RowArrays, Spill, strings_at
 from curation.dedup.threads import in_order
 from curation.errors import RecipeError
 from curation.kernels.candidates import Preference, bucket_pairs, index_pairs
@@ -303,36 +303,21 @@ class Grouping:
         here = goes & (home < 0)
         stays = np.where(here, self.twin[rows], rows)
         in_group = here | grouped[rows]
-        twins = self._ids_of(stays, here, ids)
-        names = twins
+        names = strings_at(ids, self.id_stop, stays, here)
         for number, index in enumerate(self.indexes):
             mask = home == number
-            found = index.ids(np.where(mask, self.twin[rows], 0), mask)
+            found = index.ids(self.twin[rows], mask)
             names = pc.if_else(to_column(mask), found, names)
         homes = pa.array([index.name for index in self.indexes], pa.large_string())
         sizes = np.where(goes & ~here, self.copies[rows], size[stays])
         arrays = [
             names,
             to_column(self.alike[rows].astype(np.float32), goes),
-            self._ids_of(stays, in_group, ids),
+            strings_at(ids, self.id_stop, stays, in_group),
             to_column(sizes, self.sketched[rows]),
             homes.take(to_column(home.astype(np.int64), home >= 0)),
         ]
         return pa.RecordBatch.from_arrays(arrays, schema=self.stage.writes)
-
-    def _ids_of(self, row_N: I64, mask: Array, ids: Array) -> pa.Array:
-        """Return the ids of rows; null where the mask is False."""
-        stop = self.id_stop[row_N]
-        start = np.where(row_N > 0, self.id_stop[row_N - 1], 0)
-        return gathered(ids, start, np.where(mask, stop, start), mask)
-
-
-def gathered(data: Array, start_N: I64, stop_N: I64, valid: Array) -> pa.Array:
-    """Return pieces of bytes as a column of strings; null where ``valid`` is False."""
-    from curation.kernels.chunks import copy_pieces
-
-    copied, offset = copy_pieces(data, start_N, stop_N)
-    return from_bytes_and_offsets(copied, offset, pa.large_string(), valid)
 
 
 def _column(edge: Array, name: str) -> npt.NDArray[Any]:

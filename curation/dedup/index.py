@@ -27,9 +27,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from curation.arrow import from_bytes_and_offsets
 from curation.dedup.shinglesets import OnDisk
-from curation.dedup.spill import Array, mapped
+from curation.dedup.spill import Array, mapped, strings_at
 from curation.errors import IntegrityError, RecipeError, ResourceError
 
 if TYPE_CHECKING:
@@ -108,13 +107,7 @@ class Index:
         return str(self._strings("heads", "head_stops", row, row >= 0)[0].as_py())
 
     def _strings(self, data: str, stops: str, row_N: I64, mask: Array) -> pa.Array:
-        from curation.kernels.chunks import copy_pieces
-
-        stop_N = self.array(stops)
-        stop = np.where(mask, stop_N[np.where(mask, row_N, 0)], 0) if self.count else row_N * 0
-        start = np.where(mask & (row_N > 0), stop_N[row_N - 1], 0) if self.count else row_N * 0
-        copied, offset = copy_pieces(self.array(data), start, stop)
-        return from_bytes_and_offsets(copied, offset, pa.large_string(), mask)
+        return strings_at(self.array(data), self.array(stops), row_N, mask)
 
     def check_settings(self, sketcher: MinHashSketch) -> None:
         """Raise RecipeError unless the sketches of the index are made as these are."""

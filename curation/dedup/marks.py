@@ -7,13 +7,12 @@ rule has dropped since, take no part in the next, and what is known of them stay
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.arrow import is_valid
+from curation.arrow import Rebatch, is_valid
 
 #: A row in which this column is not null has been marked.
 MARK = "duplicate_of"
@@ -27,25 +26,12 @@ def keep_marks(
     made    batches of any size
     handed  the same columns of the same rows, as they were before the step
     """
-    held: deque[pa.RecordBatch] = deque()
+    again = Rebatch(made)
     for old in handed:
-        new = _take(made, held, len(old))
+        new = pa.concat_batches(again.take(len(old)))
         marked = is_valid(old[MARK])
         if marked.any():
             mask = pa.array(marked)
             columns = [pc.if_else(mask, old[name], new[name]) for name in new.schema.names]
             new = pa.RecordBatch.from_arrays(columns, schema=new.schema)
         yield new
-
-
-def _take(
-    made: Iterator[pa.RecordBatch], held: deque[pa.RecordBatch], count: int
-) -> pa.RecordBatch:
-    pieces: list[pa.RecordBatch] = []
-    while count > 0:
-        batch = held.popleft() if held else next(made)
-        pieces.append(batch.slice(0, count))
-        if len(batch) > count:
-            held.appendleft(batch.slice(count))
-        count -= len(pieces[-1])
-    return pa.concat_batches(pieces)

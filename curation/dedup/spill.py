@@ -13,6 +13,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+
+from curation.arrow import from_bytes_and_offsets
 
 Array = npt.NDArray[Any]
 
@@ -125,6 +128,23 @@ class Bytes:
         """Close the file and return all bytes, mapped."""
         self._file.close()
         return mapped(self._path, np.uint8)
+
+
+def strings_at(data: Array, stop_N: Array, row_M: Array, wanted_M: Array) -> pa.Array:
+    """Return some of the strings that lie end to end; null where ``wanted_M`` is False.
+
+    data    uint8[B]
+    stop_N  int64[N]  where each string ends
+    row_M   int64[M]  the strings; any number where none is wanted
+    """
+    from curation.kernels.chunks import copy_pieces
+
+    row_M = row_M[wanted_M]
+    start_M, stop_M = np.zeros((2, len(wanted_M)), dtype=np.int64)
+    stop_M[wanted_M] = stop_N[row_M]
+    start_M[wanted_M] = np.where(row_M > 0, stop_N[row_M - 1], 0)
+    copied, offset = copy_pieces(data, start_M, stop_M)
+    return from_bytes_and_offsets(copied, offset, pa.large_string(), wanted_M)
 
 
 def mapped(path: Path, dtype: npt.DTypeLike) -> Array:

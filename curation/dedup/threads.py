@@ -6,7 +6,6 @@ the cores that wait for it.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,7 +26,9 @@ def in_order(function: Callable[[Piece], Made], pieces: Iterable[Piece]) -> Iter
     The pieces themselves are made here, in the caller's thread, and the engine is told of each: a
     worker that tells nothing for long is taken for hung.
     """
-    threads = min(MOST_THREADS, os.cpu_count() or 1)
+    from curation.engine.run import usable_cores
+
+    threads = min(MOST_THREADS, usable_cores())
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[Made]] = deque()
         try:

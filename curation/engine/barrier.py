@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections import deque
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from curation.arrow import Rebatch
 from curation.columns import COLUMNS
 from curation.engine.batch import BatchState, StepCount, Tally
 from curation.engine.best import Ranked, at_least, find_threshold, ranked
@@ -66,10 +66,13 @@ class SurvivingRows:
 
     def maker(self, name: str) -> Stage | None:
         """Return the stage that a column comes from."""
-        group = self.step.reads.get(name, "")
-        steps = (step for phase in self.plan.phases for step in phase.steps if step.group == group)
-        made = next((step.step for step in steps if group), self.plan.source)
-        return made if isinstance(made, Stage) else None
+        if name not in self.step.reads:
+            return None
+        steps = (step for phase in self.plan.phases for step in phase.steps)
+        made = (step.step for step in steps if step.group == self.step.reads[name])
+        found = next(made, self.plan.source)
+        assert isinstance(found, Stage)
+        return found
 
     def columns(self, state: BatchState, names: tuple[str, ...]) -> pa.RecordBatch:
         """Return the named columns of one batch's rows that are there.
@@ -122,26 +125,22 @@ class Refill:
     """Cuts a reducer's output, in batches of any size, into pieces of the sizes asked for."""
 
     def __init__(self, batches: Iterator[pa.RecordBatch], stage: Reducer, number: int) -> None:
-        self._batches, self._stage, self._number = batches, stage, number
-        self._held: deque[pa.RecordBatch] = deque()
+        self._batches, self._stage, self._number = Rebatch(batches), stage, number
 
     def take(self, count: int) -> pa.RecordBatch:
         """Return the next ``count`` rows; RecipeError if there are none or they are misshapen."""
-        pieces: list[pa.RecordBatch] = []
-        while count > 0:
-            batch = self._held.popleft() if self._held else next(self._batches, None)
-            if batch is None or batch.schema.names != self._stage.writes.names:
-                raise self._misshapen("fewer rows" if batch is None else str(batch.schema.names))
-            pieces.append(batch.slice(0, count))
-            if batch.num_rows > count:
-                self._held.append(batch.slice(count))
-            count -= pieces[-1].num_rows
+        pieces = self._batches.take(count)
+        for piece in pieces:
+            if piece.schema.names != self._stage.writes.names:
+                raise self._misshapen(str(piece.schema.names))
+        if sum(map(len, pieces)) < count:
+            raise self._misshapen("fewer rows")
         empty = pa.RecordBatch.from_pylist([], schema=self._stage.writes)
         return pa.concat_batches([piece.cast(empty.schema) for piece in pieces] or [empty])
 
     def finish(self) -> None:
         """Check that nothing is left over."""
-        if self._held or any(batch.num_rows for batch in self._batches):
+        if any(map(len, self._batches.take(1))):
             raise self._misshapen("more rows")
 
     def _misshapen(self, found: str) -> RecipeError:

@@ -10,6 +10,7 @@ N documents, S shingles of all documents, H permutations, K bands, P pairs of do
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import numba
@@ -43,6 +44,7 @@ class Permutations(NamedTuple):
     mersenne: bool
 
 
+@functools.lru_cache(maxsize=8)
 def permutations(count: int, seed: int, bits: int) -> Permutations:
     """Return ``count`` linear permutations; the same for a seed on every machine and version."""
     made = np.empty(2 * count, dtype=np.uint64)
@@ -58,6 +60,7 @@ def permutations(count: int, seed: int, bits: int) -> Permutations:
     return Permutations(shifted[0::2] | np.ones(1, dtype=kind), shifted[1::2], False)
 
 
+@functools.lru_cache(maxsize=8)
 def mersenne_permutations(count: int, seed: int) -> Permutations:
     """Return the permutations that datatrove draws for a seed (its ``MinhashDedupSignature``)."""
     draw, prime = np.random.RandomState(seed), int(MERSENNE_PRIME)
