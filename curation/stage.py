@@ -58,6 +58,8 @@ class Stage:
     #: Columns handed over where an earlier step writes them, and as nulls where none does.
     may_read: ClassVar[tuple[str, ...]] = ()
     writes: ClassVar[pa.Schema] = pa.schema([])
+    #: Settings that decide how a result is reached and not what it is: no part of the identity.
+    incidental: ClassVar[tuple[str, ...]] = ()
     #: Whether a build's record holds the settings, for who works on from what the stage wrote.
     recorded: ClassVar[bool] = False
 
@@ -74,7 +76,8 @@ class Stage:
 
     def identity(self) -> dict[str, object]:
         """Return the stage's part of its fingerprint: class, version, settings, files."""
-        settings = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        lasting = [f.name for f in dataclasses.fields(self) if f.name not in self.incidental]
+        settings = {name: getattr(self, name) for name in lasting}
         facts: dict[str, object] = {
             "stage": f"{type(self).__module__}.{type(self).__qualname__}",
             "version": self.version,
@@ -164,13 +167,8 @@ class Source(Stage):
     """
 
     payload: ClassVar[pa.Schema] = pa.schema([])
-
-    def identity(self) -> dict[str, object]:
-        """Return the identity without ``paths``: which files there are is the shards' to say."""
-        facts = super().identity()
-        settings = facts["settings"]
-        assert isinstance(settings, dict)
-        return {**facts, "settings": {k: v for k, v in settings.items() if k != "paths"}}
+    #: Which files there are is the shards' to say.
+    incidental: ClassVar[tuple[str, ...]] = ("paths",)
 
     def plan(self) -> list[Shard]:
         """Return the shards, from the files and the settings alone; no file is read whole."""

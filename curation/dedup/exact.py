@@ -91,6 +91,7 @@ class ExactDuplicates(Reducer):
 
     version: ClassVar[int] = 1
     writes: ClassVar[pa.Schema] = columns("duplicate_of", "group_size")
+    incidental: ClassVar[tuple[str, ...]] = ("memory_bytes",)
     may_read: ClassVar[tuple[str, ...]] = tuple(writes.names)
 
     #: Columns: only rows with equal values there are copies; () for all rows.
@@ -112,8 +113,9 @@ class ExactDuplicates(Reducer):
             )
 
     def identity(self) -> dict[str, object]:
-        """Leave the memory out: it decides how the result is reached and not what it is."""
-        return {**super().identity(), "settings": {"within": self.within} if self.within else {}}
+        """Leave out a scope of all rows: stores are older than scopes."""
+        facts = super().identity()
+        return facts if self.within else {**facts, "settings": {}}
 
     def reduce(self, rows: Rows) -> Iterator[pa.RecordBatch]:
         room = int(self.memory_bytes * _ENTRIES_FRAC)

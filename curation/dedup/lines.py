@@ -103,8 +103,13 @@ class LineDuplicates(RepeatStage):
             )
 
     def identity(self) -> dict[str, object]:
-        """Leave the memory out where the result does not depend on it."""
-        return self.lasting_identity() if self.method == "exact" else super().identity()
+        """Add the memory where the result depends on it."""
+        facts = super().identity()
+        settings = facts["settings"]
+        assert isinstance(settings, dict)
+        if self.method == "bloom":
+            settings["memory_bytes"] = self.memory_bytes
+        return facts
 
     def reduce(self, rows: Rows) -> Iterator[pa.RecordBatch]:
         found = self._by_bloom(rows) if self.method == "bloom" else self._exactly(rows)

@@ -74,6 +74,7 @@ class NearDuplicates(Reducer):
     writes: ClassVar[pa.Schema] = columns(
         "duplicate_of", "similarity", "group_id", "group_size", "duplicate_in"
     )
+    incidental: ClassVar[tuple[str, ...]] = ("memory_bytes", "keep_index")
     may_read: ClassVar[tuple[str, ...]] = tuple(writes.names)
 
     #: The least Jaccard similarity at which a row repeats another.
@@ -134,12 +135,14 @@ class NearDuplicates(Reducer):
         return open_index(path).digest
 
     def identity(self) -> dict[str, object]:
-        """Leave out what decides how the result is reached, and know an index by its content."""
+        """Know an index by its content: it may lie elsewhere, and another one in its place."""
         facts = super().identity()
         settings = facts["settings"]
         assert isinstance(settings, dict)
-        kept = {k: v for k, v in settings.items() if k not in ("memory_bytes", "keep_index")}
-        return {**facts, "settings": {**kept, "against": [self._digest(p) for p in self.against]}}
+        return {
+            **facts,
+            "settings": {**settings, "against": [self._digest(path) for path in self.against]},
+        }
 
     def examples(self) -> pa.RecordBatch:
         """Texts with their own sketches: no others make sense together."""

@@ -114,6 +114,7 @@ def _sorted_spans(lists: pa.Array) -> tuple[I64, U64, U64, BoolArray]:
 class RepeatStage(Reducer):
     """What the stages that find repeated pieces share: settings, and marks of earlier steps."""
 
+    incidental: ClassVar[tuple[str, ...]] = ("memory_bytes",)
     may_read: ClassVar[tuple[str, ...]] = ("repeat_spans", "repeat_char_frac")
     writes: ClassVar[pa.Schema] = columns("repeat_spans", "repeat_char_frac")
 
@@ -142,13 +143,6 @@ class RepeatStage(Reducer):
                 found=f"within={self.within!r}",
                 remedy="name columns such as source, date or file",
             )
-
-    def lasting_identity(self) -> dict[str, object]:
-        """Return the identity without the memory, for results that do not depend on it."""
-        facts = super().identity()
-        settings = facts["settings"]
-        assert isinstance(settings, dict)
-        return {**facts, "settings": {k: v for k, v in settings.items() if k != "memory_bytes"}}
 
     def ranks(self, batch: pa.RecordBatch) -> U64:
         """Return uint64[N]: a hash of each row's id; the unit in the lowest row stays."""

@@ -94,6 +94,7 @@ class SemanticDuplicates(Reducer):
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ("id", "embedding")
     writes: ClassVar[pa.Schema] = columns(*_FOUND)
+    incidental: ClassVar[tuple[str, ...]] = ("memory_bytes",)
     may_read: ClassVar[tuple[str, ...]] = _FOUND
 
     similarity: float = 0.95
@@ -119,13 +120,6 @@ class SemanticDuplicates(Reducer):
                     f"SemanticDuplicates takes no {name} below {value}.",
                     found=f"{name}={getattr(self, name)}",
                 )
-
-    def identity(self) -> dict[str, object]:
-        """Leave the memory out: it decides how the result is reached and not what it is."""
-        facts = super().identity()
-        settings = facts["settings"]
-        assert isinstance(settings, dict)
-        return {**facts, "settings": {k: v for k, v in settings.items() if k != "memory_bytes"}}
 
     def reduce(self, rows: Rows) -> Iterator[pa.RecordBatch]:
         dims, count = _commonest(rows)

@@ -92,10 +92,6 @@ class SubstringDuplicates(RepeatStage):
                 found=f"min_words={self.min_words}",
             )
 
-    def identity(self) -> dict[str, object]:
-        """Leave the memory out: it decides how the result is reached and not what it is."""
-        return self.lasting_identity()
-
     def reduce(self, rows: Rows) -> Iterator[pa.RecordBatch]:
         return self.marked("substring", rows, self._found(rows))
 
