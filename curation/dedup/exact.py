@@ -135,10 +135,7 @@ class ExactDuplicates(Reducer):
             for table in found
             for batch in table.select(self.writes.names).cast(self.writes).to_batches()
         )
-        some_marked = any(
-            batch[MARK].null_count < len(batch) for batch in rows.batches(MARK) if len(batch)
-        )
-        yield from keep_marks(made, rows.batches(*self.writes.names)) if some_marked else made
+        yield from keep_marks(made, rows.batches(*self.writes.names))
 
     def _scoped(self, rows: Rows) -> Iterator[pa.RecordBatch]:
         """Yield id, text_hash and copies of all rows.

@@ -28,6 +28,8 @@ def keep_marks(
     """
     again = Rebatch(made)
     for old in handed:
+        if len(old) == 0:
+            continue
         new = pa.concat_batches(again.take(len(old)))
         marked = is_valid(old[MARK])
         if marked.any():
@@ -35,3 +37,4 @@ def keep_marks(
             columns = [pc.if_else(mask, old[name], new[name]) for name in new.schema.names]
             new = pa.RecordBatch.from_arrays(columns, schema=new.schema)
         yield new
+    again.take(1)  # there is none: what makes them comes to its end and tidies up

@@ -189,8 +189,9 @@ def test_marked_rows_take_no_part_and_keep_their_mark(tmp_path: Path) -> None:
     batch = batch.append_column("duplicate_of", pa.array(marks, pa.large_string()))
     batch = batch.append_column("group_size", pa.array(sizes, pa.uint64()))
     for memory in (1, 1 << 28):
-        parts = [batch.slice(0, 2), batch.slice(2)]
+        parts = [batch.slice(0, 2), batch.slice(0, 0), batch.slice(2)]
         stage = ExactDuplicates(memory_bytes=memory)
         made = pa.Table.from_batches(stage.reduce(MemoryRows(parts, tmp_path)))
         assert made["duplicate_of"].to_pylist() == [None, "id-0", "id-0", "id-0", "other", None]
         assert made["group_size"].to_pylist() == [10, 2, 10, 10, 3, 1]
+        assert not list(tmp_path.rglob("*.arrows"))
