@@ -15,7 +15,6 @@ class's own method ``compute_hashes`` from the same items: 12-grams of questions
 
 from __future__ import annotations
 
-import json
 import random
 import statistics
 import tempfile
@@ -26,9 +25,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import zstandard
 
-from benchmarks.measure import DATA, Report, arguments, spread, timed
+from benchmarks.measure import DATA, Report, arguments, records, spread, timed
 from curation.dedup.contamination import report_rows
 from curation.dedup.decontaminate import Decontaminate, overlaps
 from curation.dedup.evalitems import Item, read_items
@@ -39,9 +37,7 @@ CLEAN_DOCUMENTS = 5000
 
 def documents(name: str) -> list[str]:
     """Return the texts of one of the real corpora."""
-    with open(DATA / name, "rb") as file:
-        lines = zstandard.ZstdDecompressor().stream_reader(file).read().splitlines()
-    return [json.loads(line)["text"] for line in lines]
+    return [record["text"] for record in records(name)]
 
 
 def column(texts: list[str]) -> pa.RecordBatch:
@@ -52,12 +48,10 @@ def column(texts: list[str]) -> pa.RecordBatch:
 # ---------------------------------------------------------------- planted leaks
 
 
-def records(stage: Decontaminate) -> Iterator[tuple[Item, dict[str, Any]]]:
+def planted_items(stage: Decontaminate) -> Iterator[tuple[Item, dict[str, Any]]]:
     """Yield the items of a stage's sets as read and as they stand in their files."""
     for file, task in zip(eval_files(stage.evals), stage.load().tasks, strict=True):
-        with open(file, "rb") as packed:
-            lines = zstandard.ZstdDecompressor().stream_reader(packed).read().splitlines()
-        yield from zip(read_items(file, task), map(json.loads, lines), strict=True)
+        yield from zip(read_items(file, task), records(file), strict=True)
 
 
 def as_fields(item: Item, record: dict[str, Any]) -> str:
@@ -83,7 +77,7 @@ def as_shout(item: Item, record: dict[str, Any]) -> str:
 def planted(report: Report, stage: Decontaminate, hosts: list[str]) -> None:
     """Plant every checkable item in each form, and count what is found, by rule."""
     evals = stage.load()
-    sets = list(records(stage))
+    sets = list(planted_items(stage))
     checkable = np.flatnonzero(evals.checkable).tolist()
     uncheckable = f"{len(sets) - len(checkable)} of {len(sets):,}"
     report.add("items too short for every rule", uncheckable, "", True)
@@ -119,7 +113,7 @@ def edited(report: Report, stage: Decontaminate) -> None:
     evals = stage.load()
     long = [
         " ".join(text.split())
-        for item, _ in records(stage)
+        for item, _ in planted_items(stage)
         for name, text in item.fields
         if name in ("question", "context") and len(text.split()) >= 40
     ]
@@ -171,7 +165,7 @@ def datatrove_filter(stage: Decontaminate, folder: Path) -> Any:
     # no indexer can be made without lighteval; its method needs no more of it than this
     indexer = SimpleNamespace(config=config, tokenizer=peer.tokenizer, hash_func=peer.hash_func)
     hashes = set[int]()
-    for item, record in records(stage):
+    for item, record in planted_items(stage):
         for _, answer in item.pairs or (("", ""),):
             query = " ".join(filter(None, [record.get("context", ""), record["question"]]))
             hashes.update(NGramsDecontIndexer.compute_hashes(indexer, answer, query))

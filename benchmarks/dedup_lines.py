@@ -7,7 +7,6 @@ mode finds too, and a few units more.
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,9 +14,8 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import zstandard
 
-from benchmarks.measure import DATA, Report, arguments
+from benchmarks.measure import Report, arguments, records
 from curation import LineDuplicates, RemoveRepeats, SubstringDuplicates
 from curation.stage import Reducer
 from curation.testing import MemoryRows
@@ -31,9 +29,8 @@ BATCH_ROWS = 4096
 
 
 def batches(name: str, rows: int | None) -> list[pa.RecordBatch]:
-    with open(DATA / f"{SETS[name]}.jsonl.zst", "rb") as file:
-        lines = zstandard.ZstdDecompressor().stream_reader(file).read().splitlines()[:rows]
-    texts = pa.array([json.loads(line)["text"] for line in lines], pa.large_string())
+    found = records(f"{SETS[name]}.jsonl.zst")[:rows]
+    texts = pa.array([record["text"] for record in found], pa.large_string())
     ids = pa.array([f"{name}#{n}" for n in range(len(texts))], pa.large_string())
     whole = pa.RecordBatch.from_arrays([ids, texts], names=["id", "text"])
     return [whole.slice(at, BATCH_ROWS) for at in range(0, len(whole), BATCH_ROWS)]

@@ -9,7 +9,6 @@ permutations are datatrove's.
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -18,9 +17,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import zstandard
 
-from benchmarks.measure import DATA, Report, arguments, spread
+from benchmarks.measure import Report, arguments, records, spread
 from benchmarks.peers import run_peer
 from curation import MinHashSketch, NearDuplicates
 from curation.testing import MemoryRows
@@ -31,19 +29,11 @@ BINS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.01)
 SEEDS = 8
 
 
-def read_lines(name: str) -> list[dict[str, Any]]:
-    with open(DATA / name, "rb") as file:
-        data = zstandard.ZstdDecompressor().stream_reader(file).read()
-    return [json.loads(line) for line in data.splitlines()]
-
-
 class Revisions:
     """Real documents in many revisions, with the exact similarity of every pair of 0.2 or more."""
 
     def __init__(self) -> None:
-        documents, pairs = (
-            read_lines(f"dedup/{name}.jsonl.zst") for name in ("revisions", "pairs")
-        )
+        documents, pairs = (records(f"dedup/{name}.jsonl.zst") for name in ("revisions", "pairs"))
         self.ids = [document["id"] for document in documents]
         self.text = pa.array([document["text"] for document in documents], pa.large_string())
         place = {name: at for at, name in enumerate(self.ids)}

@@ -23,7 +23,6 @@ over languages, so that those with many translations count once.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -32,9 +31,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
-import zstandard
 
-from benchmarks.measure import DATA, PIECE_CHARS
+from benchmarks.measure import DATA, PIECE_CHARS, records
 from curation.annotate.language import Language, MixedLanguage
 from curation.stage import BATCH_BYTES, BATCH_ROWS, Annotator
 
@@ -77,19 +75,12 @@ def main() -> int:
         print(f"no model at {LID}: nothing measured")
         return 1 if asked.check else 0
     step = 8 if asked.quick else 1
-    rows = read("labels/udhr.jsonl.zst")
+    rows = records("labels/udhr.jsonl.zst")
     accuracy(rows[::step])
-    news = [row["text"][:PIECE_CHARS] for row in read("text/wikinews.jsonl.zst")[::step]]
+    news = [row["text"][:PIECE_CHARS] for row in records("text/wikinews.jsonl.zst")[::step]]
     short = speed({"udhr": [row["text"] for row in rows[::step]], "wikinews": news})
     print("\n" + ("fell short: " + "; ".join(short) if short else "nothing fell short"))
     return 1 if asked.check and short else 0
-
-
-def read(name: str) -> list[dict[str, Any]]:
-    """Read JSON lines."""
-    with open(DATA / name, "rb") as file:
-        lines = zstandard.ZstdDecompressor().stream_reader(file).read().splitlines()
-    return [json.loads(line) for line in lines]
 
 
 # ---------------------------------------------------------------- models

@@ -29,10 +29,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pyarrow as pa
-import zstandard
 from tldextract import TLDExtract
 
-from benchmarks.measure import DATA, Report, arguments, spread, texts
+from benchmarks.measure import DATA, Report, arguments, records, spread, texts
 from curation import BlockedWords, OptOut, UrlRules
 from curation.annotate.hosts import bare, take_apart
 from curation.annotate.lists import read_list
@@ -65,9 +64,7 @@ def real_urls() -> list[str]:
     pages = json.loads((DATA / "html" / "trafilatura" / "evaldata.json").read_text())
     found = list(pages)
     for name in ("text/wikinews.jsonl.zst", "domains/medicine.jsonl.zst"):
-        with open(DATA / name, "rb") as file:
-            lines = zstandard.ZstdDecompressor().stream_reader(file).read().splitlines()
-        found += [json.loads(line)["url"] for line in lines]
+        found += [record["url"] for record in records(name)]
     return list(dict.fromkeys(found))
 
 

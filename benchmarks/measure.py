@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -36,13 +37,18 @@ def arguments(about: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
+def records(path: str | Path) -> list[dict[str, Any]]:
+    """Return the records of compressed JSON lines; a relative path is one of the real data."""
+    with open(DATA / path, "rb") as file:
+        lines = zstandard.ZstdDecompressor().stream_reader(file).read().splitlines()
+    return [json.loads(line) for line in lines]
+
+
 def texts() -> Iterator[str]:
     """Yield real documents: news, medicine, security, pieces of books."""
     for name in TEXTS:
-        with open(DATA / name, "rb") as file:
-            lines = zstandard.ZstdDecompressor().stream_reader(file).read().splitlines()
-        for line in lines:
-            text = json.loads(line)["text"]
+        for record in records(name):
+            text = record["text"]
             yield from (text[i : i + PIECE_CHARS] for i in range(0, len(text), PIECE_CHARS))
 
 
