@@ -21,7 +21,7 @@ from curation.arrow import (
     is_valid,
     to_column,
 )
-from curation.columns import SPAN, columns
+from curation.columns import columns
 from curation.dedup.evalitems import ALL_FIELDS, FieldName
 from curation.dedup.evals import (
     ALL_RULES,
@@ -34,6 +34,7 @@ from curation.dedup.evals import (
     load,
     stamp,
 )
+from curation.dedup.spans import Spans, span_lists, spans_of
 from curation.errors import RecipeError
 from curation.stage import Annotator
 
@@ -168,7 +169,7 @@ class Decontaminate(Annotator):
             evals.name_E.take(entry),
             evals.rule_name_E.take(pc.add(pc.multiply(entry, 8), rules)),
             to_column(frac.astype(np.float32), (best >= 0) & ~np.isnan(frac)),
-            _span_lists(found.span_G4, evals.name_E, valid),
+            span_lists(valid, _named(found.span_G4, evals.name_E)),
         ]
         return pa.RecordBatch.from_arrays(made, schema=self.writes)
 
@@ -218,14 +219,11 @@ def _best(found: Overlaps, evals: Evaluations, rows: int) -> I64:
     return best
 
 
-def _span_lists(span_G4: I64, names: pa.Array, valid: npt.NDArray[np.bool_]) -> pa.Array:
-    """Return the lists of spans; null where a row is not valid."""
+def _named(span_G4: I64, names: pa.Array) -> Spans:
+    """Return overlaps as spans whose kind is the item."""
     row_G, entry_G, start_G, stop_G = span_G4.T
-    places = [to_column(place.astype(np.uint64)) for place in (start_G, stop_G)]
-    spans = pa.StructArray.from_arrays([names.take(pa.array(entry_G)), *places], fields=list(SPAN))
-    first = np.searchsorted(row_G, np.arange(len(valid) + 1))
-    mask = pa.array(~valid) if not valid.all() else None
-    return pa.LargeListArray.from_arrays(pa.array(first, pa.int64()), spans, mask=mask)
+    kind = names.take(to_column(entry_G))
+    return Spans(row_G, kind, start_G.astype(np.uint64), stop_G.astype(np.uint64))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -272,23 +270,15 @@ class RemoveContamination(Annotator):
         return pa.RecordBatch.from_arrays([kept], schema=self.writes)
 
 
-def _clipped(spans: pa.Array, size_N: I64) -> tuple[I64, I64]:
+def _clipped(lists: pa.Array, size_N: I64) -> tuple[I64, I64]:
     """Return spans that lie in their text, ascending: int64[N+1], where a row's begin; int64[G, 2].
 
     Spans that are null, empty or beyond the text are none.
     """
-    row = pc.list_parent_indices(spans)
-    found = pc.list_flatten(spans)
-    present = is_valid(found)
-    ends = []
-    for name in ("start", "stop"):
-        place = found.field(name)
-        present &= is_valid(place)
-        ends.append(pc.fill_null(place, 0).to_numpy(zero_copy_only=False))
-    row_G = row.to_numpy(zero_copy_only=False).astype(np.int64)
-    size_G = size_N[row_G].astype(np.uint64)
-    start_G, stop_G = (np.minimum(end, size_G).astype(np.int64) for end in ends)
-    kept = np.flatnonzero(present & (start_G < stop_G))
-    order = kept[np.lexsort((stop_G[kept], start_G[kept], row_G[kept]))]
-    first = np.searchsorted(row_G[order], np.arange(len(size_N) + 1)).astype(np.int64)
-    return first, np.stack([start_G[order], stop_G[order]], axis=1)
+    spans = spans_of(lists)
+    size_S = size_N[spans.row_S].astype(np.uint64)
+    start_S, stop_S = (np.minimum(edge, size_S).astype(np.int64) for edge in spans[2:])
+    kept = np.flatnonzero(start_S < stop_S)
+    order = kept[np.lexsort((stop_S[kept], start_S[kept], spans.row_S[kept]))]
+    first = np.searchsorted(spans.row_S[order], np.arange(len(size_N) + 1))
+    return first, np.stack([start_S[order], stop_S[order]], axis=1)

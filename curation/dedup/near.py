@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import pyarrow as pa
 
@@ -24,6 +24,9 @@ from curation.columns import columns
 from curation.dedup.minhash import MinHashSketch
 from curation.errors import RecipeError
 from curation.stage import Reducer, Rows
+
+if TYPE_CHECKING:
+    from curation.build import Build
 
 #: The least memory that the work can be done in: a batch of text and what is made of it.
 LEAST_MEMORY = 1 << 20
@@ -81,7 +84,7 @@ class NearDuplicates(Reducer):
     similarity: float = 0.8
     #: Compare texts; without it sketches alone decide.
     verify: bool = True
-    #: Which row of a group stays: the longest (most different shingles), the best (highest
+    #: Which row of a group stays: the longest (most shingles), the best (highest
     #: ``score``), the earliest (``date``), or the first of the preferred ``sources``. Equals are
     #: told apart by length, then by a hash of the id.
     prefer: Literal["longest", "best", "earliest", "source"] = "longest"
@@ -167,7 +170,7 @@ class NearDuplicates(Reducer):
             )
         yield from Grouping(self, sketcher, rows).batches()
 
-    def finish(self, build: Any) -> None:
+    def finish(self, build: Build) -> None:
         """Write the index, where one is wanted."""
         if self.keep_index:
             from curation.indexing import write_index

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,7 @@ from curation.arrow import (
     values_of,
 )
 from curation.columns import SPAN, columns
+from curation.dedup.spans import NO_SPANS, Spans, span_lists, spans_of
 from curation.errors import RecipeError
 from curation.stage import Annotator, Reducer, Rows
 
@@ -91,12 +92,14 @@ class RemoveRepeats(Annotator):
         made = remove_spans(*bytes_and_offsets(text), first_N, start_R, stop_R, lines_R)
         valid_N = is_valid(text)
         shorter = from_bytes_and_offsets(*made, pa.large_string(), valid_N)
-        return pa.RecordBatch.from_arrays([shorter, _lists(valid_N, _NO_SPANS)], schema=self.writes)
+        return pa.RecordBatch.from_arrays(
+            [shorter, span_lists(valid_N, NO_SPANS)], schema=self.writes
+        )
 
 
 def _sorted_spans(lists: pa.Array) -> tuple[I64, U64, U64, BoolArray]:
     """Return the row, start and stop of all spans, and whether whole lines are meant."""
-    spans = _spans_of(lists)
+    spans = spans_of(lists)
     lines = pc.is_in(spans.kind, value_set=pa.array(["line", "paragraph"], spans.kind.type))
     order = np.lexsort((spans.start_S, spans.row_S))
     return (
@@ -156,8 +159,8 @@ class RepeatStage(Reducer):
         for size_N, repeat_R, lists in _side_by_side(found, handed):
             kinds = pa.repeat(pa.scalar(kind, pa.large_string()), len(repeat_R))
             start_R, stop_R = (repeat_R[edge].astype(np.uint64) for edge in ("start", "stop"))
-            spans = _Spans(repeat_R["row"], kinds, start_R, stop_R)
-            earlier = _spans_of(lists)
+            spans = Spans(repeat_R["row"], kinds, start_R, stop_R)
+            earlier = spans_of(lists)
             if len(earlier.row_S):
                 spans = _merged(earlier, spans, size_N)
             yield _spans_batch(size_N, spans)
@@ -193,41 +196,7 @@ def _side_by_side(
 # ---------------------------------------------------------------- spans
 
 
-class _Spans(NamedTuple):
-    """Pieces of consecutive texts.
-
-    row_S    int64[S]   the text, counted from the first of these
-    kind     S strings  null allowed
-    start_S  uint64[S]  first byte within the text
-    stop_S   uint64[S]  and the byte after the last
-    """
-
-    row_S: I64
-    kind: pa.Array
-    start_S: U64
-    stop_S: U64
-
-
-_NO_SPANS = _Spans(
-    np.empty(0, np.int64),
-    pa.array([], pa.large_string()),
-    np.empty(0, np.uint64),
-    np.empty(0, np.uint64),
-)
-
-
-def _spans_of(lists: pa.Array) -> _Spans:
-    """Return the spans of lists in their order, but for null ones and those with no place."""
-    count_N = values_of(pc.fill_null(pc.list_value_length(lists), 0))
-    # not list_parent_indices, which counts what lies beneath a null list
-    row_S = np.repeat(np.arange(len(lists)), count_N)
-    kind, start, stop = pc.list_flatten(lists).flatten()  # a null span has null fields
-    known_S = is_valid(start) & is_valid(stop)
-    start_S, stop_S = values_of(start)[known_S], values_of(stop)[known_S]
-    return _Spans(row_S[known_S], kind.filter(to_column(known_S)), start_S, stop_S)
-
-
-def _merged(earlier: _Spans, own: _Spans, size_N: I64) -> _Spans:
+def _merged(earlier: Spans, own: Spans, size_N: I64) -> Spans:
     """Return both, cut to their texts, by row, start and stop; empty ones are left out."""
     row_S, start_S, stop_S = (
         np.concatenate(pair)
@@ -241,10 +210,10 @@ def _merged(earlier: _Spans, own: _Spans, size_N: I64) -> _Spans:
     order = np.lexsort((stop_S, start_S, row_S))  # stable: of two alike, the earlier comes first
     order = order[start_S[order] < stop_S[order]]
     kind = pa.concat_arrays([earlier.kind, own.kind]).take(to_column(order))
-    return _Spans(row_S[order], kind, start_S[order], stop_S[order])
+    return Spans(row_S[order], kind, start_S[order], stop_S[order])
 
 
-def _spans_batch(size_N: I64, spans: _Spans) -> pa.RecordBatch:
+def _spans_batch(size_N: I64, spans: Spans) -> pa.RecordBatch:
     """Return repeat_spans and repeat_char_frac of consecutive rows.
 
     size_N  int64[N]  bytes of each text, -1 for a null
@@ -254,10 +223,10 @@ def _spans_batch(size_N: I64, spans: _Spans) -> pa.RecordBatch:
     covered_N = _covered(np.maximum(size_N, 0), spans)
     share = to_column((covered_N / np.maximum(size_N, 1)).astype(np.float32), valid_N)
     schema = columns("repeat_spans", "repeat_char_frac")
-    return pa.RecordBatch.from_arrays([_lists(valid_N, spans), share], schema=schema)
+    return pa.RecordBatch.from_arrays([span_lists(valid_N, spans), share], schema=schema)
 
 
-def _covered(size_N: I64, spans: _Spans) -> Array:
+def _covered(size_N: I64, spans: Spans) -> Array:
     """Return how many bytes of each text lie in a span, in however many."""
     # All texts are laid end to end: then a span ends before the next text's spans begin.
     begin_S = (np.cumsum(size_N) - size_N)[spans.row_S]
@@ -266,15 +235,6 @@ def _covered(size_N: I64, spans: _Spans) -> Array:
     start_S[1:] = np.maximum(start_S[1:], reached_S[:-1])
     new_S = np.maximum(reached_S - start_S, 0)
     return np.bincount(spans.row_S, weights=new_S, minlength=len(size_N))
-
-
-def _lists(valid_N: BoolArray, spans: _Spans) -> pa.Array:
-    """Return spans, sorted by row, as a column of lists."""
-    first = to_column(np.searchsorted(spans.row_S, np.arange(len(valid_N) + 1)))
-    edges = [to_column(edge_S) for edge_S in (spans.start_S, spans.stop_S)]
-    pieces = pa.StructArray.from_arrays([spans.kind, *edges], fields=list(SPAN))
-    mask = None if valid_N.all() else to_column(~valid_N)
-    return pa.LargeListArray.from_arrays(first, pieces, mask=mask)
 
 
 # ---------------------------------------------------------------- places

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 import zstandard
 
+from curation.columns import COLUMNS
 from curation.dedup.decontaminate import Decontaminate, RemoveContamination, overlaps
 from curation.dedup.evalitems import read_items
 from curation.dedup.evals import eval_files, task_names
@@ -545,3 +546,17 @@ def test_no_clean_document_is_flagged_and_every_leak_is() -> None:
     missed = [n for n in np.flatnonzero(evals.checkable).tolist() if (n, n) not in known]
     assert missed == []
     assert evals.checkable.sum() > 3000
+
+
+def test_what_lies_beneath_a_null_list_is_no_span() -> None:
+    """Arrow may keep values that a null hides; they would be cut out of the rows behind it."""
+    text = "keep all of this"
+    span = {"kind": "t#1", "start": 0, "stop": len(text)}
+    shown = pa.array([[span], [], [span]], COLUMNS["contamination_spans"][0])
+    hidden = pa.LargeListArray.from_arrays(
+        shown.offsets, shown.values, mask=pa.array([True, False, False])
+    )
+    batch = pa.record_batch(
+        {"text": pa.array([text] * 3, pa.large_string()), "contamination_spans": hidden}
+    )
+    assert RemoveContamination().annotate(batch)["text"].to_pylist() == [text, text, ""]
