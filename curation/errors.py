@@ -5,6 +5,7 @@ CurationError
 ├── ResourceError    a file, model, package, disk or lock that is missing, full or taken
 ├── IntegrityError   a stored shard or an input file is not what the manifest says
 ├── DataError        too many bad rows
+├── TrainingError    a loss that is no number, a saved state that does not fit
 └── RunStopped       the run was interrupted; what is done is kept
 """
 
@@ -49,6 +50,10 @@ class IntegrityError(CurationError):
 
 class DataError(CurationError):
     """Too many rows are in error."""
+
+
+class TrainingError(CurationError):
+    """A training run cannot go on: its loss is no number, or its state is not what was saved."""
 
 
 class RunStopped(CurationError):

@@ -1,0 +1,1 @@
+"""Which set works: arms, their runs, verdicts."""

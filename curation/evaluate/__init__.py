@@ -1,0 +1,1 @@
+"""Whether it helped: bits per byte, tasks, probes, what was forgotten."""

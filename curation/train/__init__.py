@@ -1,0 +1,1 @@
+"""Continued pretraining on one machine: models, the loop, exact resumption."""
