@@ -134,6 +134,8 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "contamination_rule": (_TEXT, "which rule found the overlap"),
     "contamination_frac": (_SHARE, "share of the item's n-grams that the row holds"),
     "contamination_spans": (pa.large_list(SPAN), "overlapping pieces of the text; kind: the item"),
+    # evaluation
+    "held_out": (pa.bool_(), "whether the row is kept out of training, to measure on"),
     # lineage
     "parent_id": (_TEXT, "id of the row that this one was made from"),
 }
