@@ -8,7 +8,7 @@ A file is a task, named after it. An item may have the fields
     messages                          of a chat: what the assistant says is the answer
     id                                else the item is known by the number of its line, from 1 on
 
-and is known as TASK#ID. The fields may have the names in ``_NAMES`` and below it, whatever their
+and is known as TASK#ID. The fields may have the names in ``NAMES`` and below it, whatever their
 case. Every other field is passed over, and an item that has none but an answer is unread.
 """
 
@@ -30,7 +30,7 @@ FieldName = Literal["question", "prompt", "context", "text", "answer"]
 ALL_FIELDS: tuple[FieldName, ...] = ("question", "prompt", "context", "text", "answer")
 
 #: What sets call their fields: those of HellaSwag, PIQA, NLI, Winogrande, BoolQ, RACE and others.
-_NAMES: dict[FieldName, tuple[str, ...]] = {
+NAMES: dict[FieldName, tuple[str, ...]] = {
     "question": ("question", "query", "instruction", "ctx", "goal", "hypothesis", "sentence"),
     "prompt": ("prompt", "input", "inputs"),
     "context": ("context", "passage", "article", "story", "premise"),
@@ -38,7 +38,7 @@ _NAMES: dict[FieldName, tuple[str, ...]] = {
     "answer": ("answer", "answers", "target", "targets", "completion", "output"),
 }
 #: Names of what tells one of the choices and is no text by itself.
-_KEYS = ("answerkey", "label")
+KEYS = ("answerkey", "label")
 _CHOICES = ("choices", "options", "endings")
 #: Names of choices that have a field each: sol1, sol2.
 _NUMBERED = ("sol", "option", "choice", "ending")
@@ -117,11 +117,11 @@ def unreadable(file: str, error: Exception) -> ResourceError:
 
 
 def _item(task: str, number: int, record: Mapping[str, Any]) -> Item:
-    flat = _flat(record)
+    flat = flattened(record)
     answers = _answers(flat)
     texts = {
-        field: [text for name in names for text in _texts(flat.get(name))]
-        for field, names in _NAMES.items()
+        field: [text for name in names for text in texts_of(flat.get(name))]
+        for field, names in NAMES.items()
     } | {"answer": answers}
     fields = [(field, text) for field in ALL_FIELDS for text in texts[field]]
     questions = [text for field, text in fields if field in ("question", "prompt")]
@@ -130,7 +130,7 @@ def _item(task: str, number: int, record: Mapping[str, Any]) -> Item:
     return Item(task, str(number if name is None else name), tuple(fields), pairs, number)
 
 
-def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
+def flattened(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return a record with its names in small letters, a chat as a question and its answer.
 
     What the system says is the template of many chats and no item's.
@@ -140,14 +140,14 @@ def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
     said: dict[str, list[str]] = {"question": [], "answer": []}
     for turn in messages if isinstance(messages, list) else []:
         if isinstance(turn, dict) and turn.get("role") != "system":
-            said["answer" if turn.get("role") == "assistant" else "question"] += _texts(turn)
+            said["answer" if turn.get("role") == "assistant" else "question"] += texts_of(turn)
     return {field: "\n".join(texts) for field, texts in said.items() if texts} | flat
 
 
 def _answers(flat: Mapping[str, Any]) -> list[str]:
     """Return the texts of the right answers: of the first field that tells any."""
-    choices, labels = _choices(flat)
-    names = _NAMES["answer"] + _KEYS * bool(choices)
+    choices, labels = choices_of(flat)
+    names = NAMES["answer"] + KEYS * bool(choices)
     told = (_right(flat.get(name), choices, labels) for name in names)
     return next(filter(None, told), [])
 
@@ -157,20 +157,20 @@ def _right(answer: object, choices: list[list[str]], labels: list[str]) -> list[
     if isinstance(answer, list):
         return [text for part in answer for text in _right(part, choices, labels)]
     if not choices or isinstance(answer, bool) or not isinstance(answer, int | str):
-        return _texts(answer)
+        return texts_of(answer)
     place = answer
     if isinstance(place, str):
         label = place.strip().upper()
         if label in labels:
             place = labels.index(label)
         elif len(label) != 1 or [answer] in choices:
-            return _texts(answer)
+            return texts_of(answer)
         else:
             place = int(label) if label in "0123456789" else ord(label) - ord("A")
     return choices[place] if 0 <= place < len(choices) else []
 
 
-def _choices(flat: Mapping[str, Any]) -> tuple[list[list[str]], list[str]]:
+def choices_of(flat: Mapping[str, Any]) -> tuple[list[list[str]], list[str]]:
     """Return the texts of each choice, and the labels of the choices if they have any."""
     asked = flat.get("question")
     places = [flat, asked] if isinstance(asked, dict) else [flat]
@@ -188,15 +188,15 @@ def _choices(flat: Mapping[str, Any]) -> tuple[list[list[str]], list[str]]:
     else:
         texts, labels = list(value.values()), list(value)
     known = labels if isinstance(labels, list) else []
-    return [_texts(text) for text in texts], [str(label).strip().upper() for label in known]
+    return [texts_of(text) for text in texts], [str(label).strip().upper() for label in known]
 
 
-def _texts(value: object) -> list[str]:
+def texts_of(value: object) -> list[str]:
     """Return the texts that a JSON value is or has; a number is one, nothing is none."""
     if isinstance(value, dict):
         value = [value[name] for name in _INNER if name in value]
     if isinstance(value, list):
-        return [text for part in value for text in _texts(part)]
+        return [text for part in value for text in texts_of(part)]
     if isinstance(value, int | float) and not isinstance(value, bool):
         return [str(value)]
     # JSON can spell half of a surrogate pair, which UTF-8 cannot
