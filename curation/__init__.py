@@ -11,6 +11,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from curation.ablate.arms import Ablation as Ablation
+    from curation.ablate.arms import Arm as Arm
+    from curation.ablate.base import Base as Base
     from curation.annotate.blocked import BlockedWords as BlockedWords
     from curation.annotate.c4 import C4Lines as C4Lines
     from curation.annotate.c4 import C4Quality as C4Quality
@@ -47,6 +50,8 @@ if TYPE_CHECKING:
     from curation.extract.html import ExtractHtml as ExtractHtml
     from curation.extract.normalize import Normalize as Normalize
     from curation.extract.pdf import ExtractPdf as ExtractPdf
+    from curation.mix.schedule import Schedule as Schedule
+    from curation.mix.split import HeldOut as HeldOut
     from curation.presets import Thresholds as Thresholds
     from curation.presets import c4_rules as c4_rules
     from curation.presets import decontamination_steps as decontamination_steps
@@ -81,6 +86,7 @@ if TYPE_CHECKING:
     from curation.stage import Source as Source
     from curation.stage import annotator as annotator
     from curation.stage import row_annotator as row_annotator
+    from curation.train.settings import Training as Training
     from curation.writers import JsonlFiles as JsonlFiles
     from curation.writers import ParquetFiles as ParquetFiles
 
@@ -148,6 +154,11 @@ _HOME = {
     "Chunk": "rewrite.chunk",
     "Pii": "annotate.pii",
     "RedactPii": "rewrite.redact",
+    **dict.fromkeys(("Ablation", "Arm"), "ablate.arms"),
+    "Base": "ablate.base",
+    "HeldOut": "mix.split",
+    "Schedule": "mix.schedule",
+    "Training": "train.settings",
 }
 
 __all__ = sorted(_HOME)

@@ -1,4 +1,4 @@
-"""The command ``curation``: plan, run, show, why, diff, index, contamination and check."""
+"""The command ``curation``: corpora here, training and comparing in ``cli_harness``."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from curation import cli_harness
+from curation.console import DEFAULT_STORE, PASS_ON, StorePath, interrupt, progress, say
 from curation.errors import CurationError, RecipeError, RunStopped
 
 if TYPE_CHECKING:
     from curation.build import Build
     from curation.engine.plan import Plan
-    from curation.engine.progress import Progress
     from curation.recipe import Recipe
     from curation.store import Store
 
@@ -29,8 +30,6 @@ app = typer.Typer(
     "that is dropped.",
 )
 
-#: Flags of the recipe itself are passed through to it.
-_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 #: Exit status of a run that Ctrl-C stopped, as shells have it.
 INTERRUPTED = 130
 #: More warnings than this are counted and not shown.
@@ -39,23 +38,19 @@ SHOWN_ALARMS = 10
 RecipeName = Annotated[
     str, typer.Argument(metavar="RECIPE", help="FILE.py, FILE.py:FUNCTION or MODULE:FUNCTION.")
 ]
-StorePath = Annotated[
-    Path, typer.Option("--store", help="Folder of the column groups.", show_default=True)
-]
 BuildName = Annotated[
     str, typer.Option("--build", help="Fingerprint of a build, or its beginning; else the latest.")
 ]
 Limit = Annotated[
     int | None, typer.Option(help="Read the first so many rows only, for a quick look.", min=1)
 ]
-DEFAULT_STORE = Path("store")
 
 
 def _version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
 
-        _say(f"curation {version('curation')}")
+        say(f"curation {version('curation')}")
         raise typer.Exit
 
 
@@ -68,7 +63,7 @@ def options(
     """Turn raw pages into a corpus for one domain, and keep a reason for every dropped document."""
 
 
-@app.command(context_settings=_PASS_ON)
+@app.command(context_settings=PASS_ON)
 def plan(
     context: typer.Context,
     recipe: RecipeName,
@@ -85,7 +80,7 @@ def plan(
     _print_plan(compiled, Store(store))
 
 
-@app.command(context_settings=_PASS_ON)
+@app.command(context_settings=PASS_ON)
 def run(  # noqa: PLR0913  a command's options
     context: typer.Context,
     recipe: RecipeName,
@@ -117,19 +112,19 @@ def run(  # noqa: PLR0913  a command's options
     """
     writer = _writer(out, format, columns, shard_mb)
     loaded = _load(recipe, context.args)
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     build = loaded.run(
-        store=store, workers=workers, limit=limit, stall_s=stall_limit, progress=_progress()
+        store=store, workers=workers, limit=limit, stall_s=stall_limit, progress=progress()
     )
     _print_funnel(build)
     if writer is not None:
-        written = build.write(writer, progress=_progress())
-        _say(
+        written = build.write(writer, progress=progress())
+        say(
             f"wrote {written.rows:,} rows, {_size(written.text_bytes)} of text, to "
             f"{written.folder} (files: {len(written.paths)})"
         )
     else:
-        _say(
+        say(
             f"The corpus is a view over {store}: write it with --out FOLDER, or open it in Python "
             f"with Build.open('{store}').documents()."
         )
@@ -192,13 +187,13 @@ def diff(
     counts = found.group_by("only_in", "because", maintain_order=True).len()
     for row in counts.iter_rows(named=True):
         other = "second" if row["only_in"] == "first" else "first"
-        _say(f"{row['len']:>10,} only in the {row['only_in']}; in the {other}: {row['because']}")
+        say(f"{row['len']:>10,} only in the {row['only_in']}; in the {other}: {row['because']}")
     if found.is_empty():
-        _say("The two corpora hold the same rows.")
+        say("The two corpora hold the same rows.")
     for row in found.head(rows).iter_rows(named=True):
-        _say(f"  {row['only_in']:<6} {row['id']}  {row['because']}")
+        say(f"  {row['only_in']:<6} {row['id']}  {row['because']}")
     if len(found) > rows > 0:
-        _say(f"  … and {len(found) - rows:,} more; --rows shows more")
+        say(f"  … and {len(found) - rows:,} more; --rows shows more")
 
 
 @app.command()
@@ -213,10 +208,10 @@ def index(store: StorePath = DEFAULT_STORE, build: BuildName = "") -> None:
     from curation.build import Build
     from curation.dedup.index import open_index
 
-    folder = Build.open(store, build).write_index(progress=_progress())
+    folder = Build.open(store, build).write_index(progress=progress())
     made = open_index(str(folder))
     size = sum(made.facts["bytes"].values())
-    _say(f"index of {made.count:,} rows, {_size(size)}, in {folder}")
+    say(f"index of {made.count:,} rows, {_size(size)}, in {folder}")
 
 
 @app.command()
@@ -247,7 +242,7 @@ def contamination(
     Console(width=None if sys.stdout.isatty() else 220, highlight=False).print(rich_table(found))
 
 
-@app.command(context_settings=_PASS_ON)
+@app.command(context_settings=PASS_ON)
 def check(
     context: typer.Context,
     target: Annotated[
@@ -266,6 +261,9 @@ def check(
         _check_recipe(_load(target, context.args))
 
 
+cli_harness.register(app)
+
+
 # ---------------------------------------------------------------- parts of the commands
 
 
@@ -278,17 +276,15 @@ def _load(name: str, words: list[str]) -> Recipe:
 def _help_of_recipe(words: list[str]) -> None:
     """After the help of a command, show the flags of the recipe that it was given."""
     name = next((word for word in words[1:] if not word.startswith("-")), "")
-    if name and words[0] in ("plan", "run", "check") and {"-h", "--help"} & set(words):
+    kind = {**dict.fromkeys(("plan", "run", "check"), "Recipe"), **cli_harness.MAKES}.get(
+        words[0] if words else "", ""
+    )
+    if name and kind and {"-h", "--help"} & set(words):
+        import curation
         from curation.recipe_file import describe_flags, find_function
 
-        function = find_function(name)
-        _say(f"\n{name}: {(function.__doc__ or '').strip()}\n\n{describe_flags(function)}")
-
-
-def _progress() -> Progress:
-    from curation.engine.progress import LiveProgress, PlainProgress
-
-    return LiveProgress() if sys.stderr.isatty() else PlainProgress()
+        function = find_function(name, getattr(curation, kind))
+        say(f"\n{name}: {(function.__doc__ or '').strip()}\n\n{describe_flags(function)}")
 
 
 def _writer(out: Path | None, kind: str, columns: str, shard_mb: int) -> Any:
@@ -322,9 +318,9 @@ def _print_plan(compiled: Plan, store: Store) -> None:
 
     size = sum(shard.bytes for shard in compiled.shards)
     files = {span.path for shard in compiled.shards for span in shard.spans}
-    _say(f"recipe  {compiled.recipe.origin}")
-    _say(f"input   {len(files):,} files, {_size(size)}, {len(compiled.shards):,} shards")
-    _say(f"  step  0  {step_name(compiled.source)}")
+    say(f"recipe  {compiled.recipe.origin}")
+    say(f"input   {len(files):,} files, {_size(size)}, {len(compiled.shards):,} shards")
+    say(f"  step  0  {step_name(compiled.source)}")
     for phase in compiled.phases:
         last = phase.groups[-1]
         done = sum(store.part(last, key).exists() for key in compiled.keys)
@@ -335,7 +331,7 @@ def _print_plan(compiled: Plan, store: Store) -> None:
                 store.part(step.group, key).exists() for key in compiled.keys if step.group
             )
             kept = f", {scored} scored before" if scored and state != "done" else ""
-            _say(f"  step {facts['step']:>2}  {facts['title']}  [{state}{kept}]")
+            say(f"  step {facts['step']:>2}  {facts['title']}  [{state}{kept}]")
 
 
 def _print_funnel(build: Build) -> None:
@@ -378,9 +374,9 @@ def _print_alarms(build: Build) -> None:
 
     lines = summarize(build.alarms())
     for line in lines[:SHOWN_ALARMS]:
-        _say(line)
+        say(line)
     if len(lines) > SHOWN_ALARMS:
-        _say(f"… and {len(lines) - SHOWN_ALARMS} more warnings: Build.open(…).alarms() lists all")
+        say(f"… and {len(lines) - SHOWN_ALARMS} more warnings: Build.open(…).alarms() lists all")
 
 
 def _check_store(store: Store) -> None:
@@ -391,13 +387,13 @@ def _check_store(store: Store) -> None:
         checked += 1
         if problem:
             wrong += 1
-            _say(f"{what}: {problem}")
+            say(f"{what}: {problem}")
     if not checked:
         raise RecipeError(
             f"{store.path} is not a store: it holds no finished column group.",
             remedy="name the folder that was given to run as --store",
         )
-    _say(f"{checked} groups and builds checked, {wrong} wrong")
+    say(f"{checked} groups and builds checked, {wrong} wrong")
     if wrong:
         raise typer.Exit(1)
 
@@ -420,7 +416,7 @@ def _check_recipe(recipe: Recipe) -> None:
             except ContractError as error:
                 wrong += 1
                 verdict = f"contract broken: {error}"
-        _say(f"  step {number:>2}  {step_name(step)}: {verdict}")
+        say(f"  step {number:>2}  {step_name(step)}: {verdict}")
     if wrong:
         raise typer.Exit(1)
 
@@ -432,14 +428,6 @@ def _size(count: int) -> str:
             return f"{number:.3g} {unit}"
         number /= 1000
     return f"{number:.3g} TB"
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def main() -> None:

@@ -2,6 +2,9 @@
 
 A recipe is named FILE.py, FILE.py:FUNCTION or MODULE:FUNCTION. Its function's keywords are its
 only flags: --tokens 1000 for ``tokens: int``. An unknown flag is an error that names the nearest.
+
+What else a file can hold, a base or an ablation, is found and called in the same way: ``kind`` is
+the class that the function returns.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import cloudpickle
 
@@ -23,25 +26,31 @@ from curation.errors import CurationError, RecipeError, nearest
 from curation.recipe import Recipe
 from curation.stage import attempt
 
-RecipeFunction = Callable[..., Recipe]
+Made = TypeVar("Made")
+RecipeFunction = Callable[..., Any]
 
 
 def load_recipe(name: str, words: Sequence[str]) -> Recipe:
     """Return the recipe that a name and flags stand for; RecipeError where they stand for none."""
-    function = find_function(name)
+    return load(name, words, Recipe)
+
+
+def load(name: str, words: Sequence[str], kind: type[Made]) -> Made:
+    """Return what a name and flags stand for: an object of the class ``kind``."""
+    function = find_function(name, kind)
     flags = parse_flags(function, words, name)
-    recipe, error = attempt(lambda: function(**flags))
+    made, error = attempt(lambda: function(**flags))
     if error is not None:
-        raise _explain(name, "cannot make its recipe", error)
-    if not isinstance(recipe, Recipe):
+        raise _explain(name, f"cannot make its {kind.__name__.lower()}", error)
+    if not isinstance(made, kind):
         raise RecipeError(
-            f"{name} did not return a Recipe.", found=f"{recipe!r} ({type(recipe).__name__})"
+            f"{name} did not return {_a(kind)}.", found=f"{made!r} ({type(made).__name__})"
         )
-    return recipe
+    return made
 
 
-def find_function(name: str) -> RecipeFunction:
-    """Import the file or module and return its recipe function."""
+def find_function(name: str, kind: type = Recipe) -> RecipeFunction:
+    """Import the file or module and return its function that makes a ``kind``."""
     where, _, wanted = name.partition(":")
     module = _import_file(Path(where)) if where.endswith(".py") else _import_module(where)
     found = {
@@ -57,19 +66,23 @@ def find_function(name: str) -> RecipeFunction:
                 remedy=nearest(wanted, found),
             )
         return found[wanted]
-    recipes = {n: f for n, f in found.items() if _returns_recipe(f)}
-    if len(recipes) != 1:
+    makers = {n: f for n, f in found.items() if _returns(f, kind)}
+    if len(makers) != 1:
         raise RecipeError(
-            f"{where} has {len(recipes) or 'no'} functions that return a Recipe.",
-            present=", ".join(recipes or found),
-            remedy=f"name one: {where}:FUNCTION; a recipe is declared '-> Recipe'",
+            f"{where} has {len(makers) or 'no'} functions that return {_a(kind)}.",
+            present=", ".join(makers or found),
+            remedy=f"name one: {where}:FUNCTION; it is declared '-> {kind.__name__}'",
         )
-    return next(iter(recipes.values()))
+    return next(iter(makers.values()))
 
 
-def _returns_recipe(function: RecipeFunction) -> bool:
+def _returns(function: RecipeFunction, kind: type) -> bool:
     declared = inspect.signature(function).return_annotation
-    return declared is Recipe or str(declared).rpartition(".")[2] == "Recipe"
+    return declared is kind or str(declared).rpartition(".")[2] == kind.__name__
+
+
+def _a(kind: type) -> str:
+    return f"a{'n' * kind.__name__.startswith(tuple('AEIOU'))} {kind.__name__}"
 
 
 def _import_file(path: Path) -> types.ModuleType:

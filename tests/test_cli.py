@@ -17,7 +17,10 @@ from tests.conftest import command, curation, environment, parts, write_jsonl
 
 Told = Callable[..., tuple[object, str, str]]
 GOLDEN = Path(__file__).parent / "golden" / "cli.txt"
-COMMANDS = ("plan", "run", "show", "why", "diff", "index", "contamination", "check")
+COMMANDS = (
+    *("plan", "run", "show", "why", "diff", "index", "contamination", "check"),
+    *("train", "evaluate", "ablate", "verdict", "predict"),
+)
 
 RECIPE = '''
 from typing import Literal
@@ -263,6 +266,32 @@ def test_a_file_without_a_recipe_says_what_it_holds(place: Path, told: Told) -> 
         ("other.py", "other.py did not return a Recipe."),
     ):
         assert message in told("run", file)[2]
+
+
+def test_a_file_for_an_experiment_is_found_by_what_it_returns(place: Path, told: Told) -> None:
+    """A recipe would be trained, or an ablation be curated, and fail deep inside."""
+    (place / "experiment.py").write_text(
+        "from curation import Ablation, Base\n"
+        "def model(*, preset: str = '1M') -> Base:\n"
+        '    """A base."""\n'
+        "    return Base()\n"
+        "def arms() -> Ablation:\n    return 3\n"
+    )
+    assert "needs text and training settings" in told("train", "experiment.py")[2]
+    assert "did not return an Ablation" in told("ablate", "experiment.py")[2]
+    assert "no functions that return a Base" in told("train", "recipe.py")[2]
+    shown = curation("train", "experiment.py", "-h", cwd=place).stdout
+    assert "--preset STR  default '1M'" in shown
+    assert "experiment.py takes no '--prest'" in told("train", "experiment.py", "--prest", "2")[2]
+
+
+def test_commands_over_results_say_what_is_missing(place: Path, told: Told) -> None:
+    """A newcomer would see a traceback in place of the command that comes first."""
+    (place / "empty").mkdir()
+    for words in (["verdict"], ["predict"], ["predict", "--tables", "here"]):
+        assert "curation ablate" in told(*words, "--store", "empty")[2]
+    assert "nothing to measure" in told("evaluate", "empty")[2]
+    assert "no checkpoint" in told("evaluate", "nowhere", "--texts", "a.jsonl")[2]
 
 
 # ---------------------------------------------------------------- why, diff, check

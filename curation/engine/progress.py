@@ -10,8 +10,20 @@ from typing import TextIO
 class Progress:
     """Shows nothing; the base of those that do."""
 
-    def begin(self, title: str, shards: int, finished: int, total_bytes: int) -> None:
-        """Begin a phase: its title, shards, how many are finished already, bytes of input left."""
+    def begin(
+        self,
+        title: str,
+        shards: int,
+        finished: int,
+        total_bytes: int,
+        *,
+        noun: str = "shard",
+        unit: str = "rows",
+    ) -> None:
+        """Begin a phase: its title, shards, how many are finished already, bytes of input left.
+
+        noun, unit  what shards and rows are called, where the work is another
+        """
 
     def advance(self, rows: int, payload_bytes: int, shards: int, input_bytes: int) -> None:
         """Tell how far the phase is: rows, payload and shards done, input bytes of those."""
@@ -30,24 +42,33 @@ class PlainProgress(Progress):
         self._stream, self._every_s = stream or sys.stderr, every_s
         self._total = 0
         self._began = self._told = 0.0
-        self._last = ""
+        self._last, self._unit = "", "rows"
 
-    def begin(self, title: str, shards: int, finished: int, total_bytes: int) -> None:
+    def begin(
+        self,
+        title: str,
+        shards: int,
+        finished: int,
+        total_bytes: int,
+        *,
+        noun: str = "shard",
+        unit: str = "rows",
+    ) -> None:
         self._end_phase()
-        self._total = total_bytes
+        self._total, self._unit = total_bytes, unit
         self._began = self._told = time.monotonic()
         kept = f", {finished} of them finished before" if finished else ""
-        self.say(f"{title}: {shards} shard{'s' * (shards != 1)}{kept}")
+        self.say(f"{title}: {shards:,} {noun}{'s' * (shards != 1)}{kept}")
 
     def advance(self, rows: int, payload_bytes: int, shards: int, input_bytes: int) -> None:
         spent = time.monotonic() - self._began
-        self._last = describe_rate(rows, payload_bytes, spent)
+        self._last = describe_rate(rows, payload_bytes, spent, self._unit)
         if time.monotonic() - self._told >= self._every_s:
             self._told = time.monotonic()
             self.say(f"  {self._last}{time_left(input_bytes, self._total, spent)}")
 
     def _end_phase(self) -> None:
-        if self._last and not self._last.startswith("0 rows"):
+        if self._last and not self._last.startswith("0 "):
             self.say(f"  {self._last}")
         self._last = ""
 
@@ -74,18 +95,27 @@ class LiveProgress(Progress):
             console=Console(stderr=True),
         )
         self._task: progress.TaskID | None = None
-        self._began, self._total = 0.0, 0
+        self._began, self._total, self._unit = 0.0, 0, "rows"
 
-    def begin(self, title: str, shards: int, finished: int, total_bytes: int) -> None:
+    def begin(
+        self,
+        title: str,
+        shards: int,
+        finished: int,
+        total_bytes: int,
+        *,
+        noun: str = "shard",
+        unit: str = "rows",
+    ) -> None:
         self._bar.start()
         self._end_phase()
-        self._began, self._total = time.monotonic(), total_bytes
+        self._began, self._total, self._unit = time.monotonic(), total_bytes, unit
         self._task = self._bar.add_task(title, total=max(1, total_bytes), rate="")
 
     def advance(self, rows: int, payload_bytes: int, shards: int, input_bytes: int) -> None:
         assert self._task is not None
         spent = time.monotonic() - self._began
-        rate = describe_rate(rows, payload_bytes, spent)
+        rate = describe_rate(rows, payload_bytes, spent, self._unit)
         left = time_left(input_bytes, self._total, spent)
         self._bar.update(self._task, completed=input_bytes, rate=rate + left)
 
@@ -101,10 +131,12 @@ class LiveProgress(Progress):
         self._bar.stop()
 
 
-def describe_rate(rows: int, payload_bytes: int, spent_s: float) -> str:
-    """Return ``12,345 rows, 2,469 rows/s, 8.1 MB/s``."""
+def describe_rate(rows: int, payload_bytes: int, spent_s: float, unit: str = "rows") -> str:
+    """Return ``12,345 rows, 2,469 rows/s, 8.1 MB/s``; slow things are told by their number."""
     spent = max(spent_s, 1e-3)
-    return f"{rows:,} rows, {rows / spent:,.0f} rows/s, {payload_bytes / spent / 1e6:,.1f} MB/s"
+    rate = f", {rows / spent:,.0f} {unit}/s" if rows >= spent else ""
+    size = f", {payload_bytes / spent / 1e6:,.1f} MB/s" if payload_bytes or unit == "rows" else ""
+    return f"{rows:,} {unit}{rate}{size}"
 
 
 def time_left(done: int, total: int, spent_s: float) -> str:

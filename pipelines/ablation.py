@@ -1,0 +1,119 @@
+"""What cleaning, deduplication and replay are worth for one domain, measured and not believed.
+
+Arms from one small base, on equally many tokens: the domain's text as it is, cleaned by Gopher's
+rules, cleaned and deduplicated, cleaned with half of general text replayed, and the text of another
+domain, which has to lose. Held-out documents are chosen by groups of near-duplicates, so that no
+copy of one is trained on, and are measured as they are, cleaned by nobody.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from curation import (
+    Ablation,
+    Arm,
+    Chunk,
+    GopherQuality,
+    GopherRepetition,
+    HeldOut,
+    Jsonl,
+    MinHashSketch,
+    NearDuplicates,
+    Normalize,
+    Recipe,
+    Schedule,
+    Training,
+    col,
+    gopher_rules,
+    keep,
+)
+from curation.recipe import Step
+from curation.recipe_file import find_function
+
+#: Held-out documents are measured in pieces that fit into the model's context, so that a few long
+#: ones do not outweigh the rest.
+MEASURED_CHARS = 700
+
+
+def ablation(  # noqa: PLR0913  the flags of the experiment
+    *,
+    domain: str,
+    general: tuple[str, ...],
+    other: str = "",
+    tasks: tuple[str, ...] = (),
+    tokens: int = 400_000,
+    repetitions: int = 3,
+    preset: str = "1M",
+    base_tokens: int = 3_000_000,
+    learning_rate: float = 1e-3,
+    most_items: int = 500,
+) -> Ablation:
+    """Which of five sets helps a domain, and what each costs in general ability.
+
+    domain       JSON lines of the domain's text
+    general      JSON lines of general text, for the base and for replay; may be repeated
+    other        JSON lines of another domain, for the arm that has to lose
+    tasks        JSON lines with question, choices, answer; may be repeated
+    tokens       how many each arm is trained on
+    repetitions  draws and seeds for each arm
+    base_tokens  how many the base is trained on
+    most_items   held-out texts and task items measured, each
+    """
+    pipeline = find_function(f"{Path(__file__).with_name('base.py')}:general_text")
+    make_base = find_function(f"{Path(__file__).with_name('base.py')}:base")
+    data = {
+        "raw": Recipe(source=Jsonl(domain), steps=_for_training()),
+        "cleaned": Recipe(source=Jsonl(domain), steps=[*_for_training(), *_cleaning()]),
+        "deduplicated": Recipe(
+            source=Jsonl(domain), steps=[*_for_training(), *_cleaning(), *_without_copies()]
+        ),
+        "general": pipeline(general),
+    }
+    arms = [
+        Arm(name="raw", schedule=Schedule.plain("raw")),
+        Arm(name="cleaned", schedule=Schedule.plain("cleaned")),
+        Arm(name="cleaned, deduplicated", schedule=Schedule.plain("deduplicated")),
+        Arm(name="cleaned, half replay", schedule=Schedule.replay("cleaned", "general", share=0.5)),
+    ]
+    if other:
+        data["other"] = Recipe(source=Jsonl(other), steps=_for_training())
+        arms.append(Arm(name="another domain", schedule=Schedule.plain("other")))
+    return Ablation(
+        base=make_base(texts=general, preset=preset, tokens=base_tokens),
+        data=data,
+        arms=arms,
+        training=Training(tokens=tokens, learning_rate=learning_rate),
+        repetitions=repetitions,
+        held_out={
+            "domain": Recipe(source=Jsonl(domain), steps=_held_out()),
+            "general": pipeline(general, held_out=True),
+        },
+        tasks=tasks,
+        most_items=most_items,
+    )
+
+
+def _split() -> list[Step]:
+    return [MinHashSketch(), NearDuplicates(), HeldOut(frac=0.05, by="group_id")]
+
+
+def _for_training() -> list[Step]:
+    return [*_split(), keep(~col("held_out"), because="held out")]
+
+
+def _held_out() -> list[Step]:
+    return [
+        *_split(),
+        keep(col("held_out"), because="for training"),
+        keep(col("duplicate_of").is_null(), because="near duplicate"),
+        Chunk(max_chars=MEASURED_CHARS),
+    ]
+
+
+def _cleaning() -> list[Step]:
+    return [Normalize(), GopherRepetition(), GopherQuality(), *gopher_rules()]
+
+
+def _without_copies() -> list[Step]:
+    return [keep(col("duplicate_of").is_null(), because="near duplicate")]

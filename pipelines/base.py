@@ -1,0 +1,67 @@
+"""A small general model that experiments start from: minutes on two cores.
+
+A byte-level BPE tokenizer and a Llama of a million parameters, both trained on the same text: the
+files that are named, or what the quickstart reads. It is far too small to be of use by itself. What
+it is for is to be trained on, cheaply and often, with one set of text or another.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from curation import Base, Chunk, HeldOut, Jsonl, Recipe, TextSize, Training, col, keep
+from curation.recipe_file import find_function
+from curation.stage import Source
+
+#: Text is cut to pieces, so that a small draw is not one book; what is measured, to such as fit
+#: into the context.
+PIECE_CHARS, MEASURED_CHARS = 4000, 700
+
+
+def base(
+    *,
+    texts: tuple[str, ...] = (),
+    preset: str = "1M",
+    vocab_size: int = 2048,
+    context: int = 256,
+    tokens: int = 3_000_000,
+    learning_rate: float = 3e-3,
+    seed: int = 0,
+) -> Base:
+    """A model trained on general text.
+
+    texts   patterns of JSON lines; may be repeated. By default the docstrings of what is installed
+    preset  size of the model
+    tokens  how many it is trained on
+    """
+    return Base(
+        data={"general": general_text(texts)},
+        preset=preset,
+        vocab_size=vocab_size,
+        context=context,
+        training=Training(
+            tokens=tokens, sequence_length=context, learning_rate=learning_rate, seed=seed
+        ),
+    )
+
+
+def general_text(texts: tuple[str, ...], *, held_out: bool = False) -> Recipe:
+    """General text in pieces: for training, or the fiftieth part that is held out of it."""
+    part = col("held_out") if held_out else ~col("held_out")
+    return Recipe(
+        source=Jsonl(texts) if texts else quickstart_texts(),
+        steps=[
+            TextSize(),
+            keep(col("word_count") >= 20, because="too short"),
+            HeldOut(frac=0.02),
+            keep(part, because="for training" if held_out else "held out"),
+            Chunk(max_chars=MEASURED_CHARS if held_out else PIECE_CHARS),
+        ],
+    )
+
+
+def quickstart_texts() -> Source:
+    """The source of the quickstart."""
+    quickstart = find_function(str(Path(__file__).with_name("quickstart.py")))
+    recipe: Recipe = quickstart()
+    return recipe.rows_source
