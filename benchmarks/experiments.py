@@ -84,7 +84,7 @@ def small_base(preset: str, tokens: int) -> Base:
         preset=preset,
         vocab_size=2048,
         context=256,
-        training=Training(tokens=tokens, learning_rate=3e-3),
+        training=Training(tokens=tokens, learning_rate=3e-3, threads=2),
     )
 
 

@@ -4,7 +4,7 @@ Issue 5. ``pipelines/ablation.py`` as a user runs it, from nothing: a base on ne
 on raw, cleaned, and cleaned and deduplicated text of the domain, on cleaned text with half of
 general text replayed, and on another domain; three repetitions each. Measured are bits per byte of
 held-out domain and general text and the domain's evaluation sets by answer bits per byte. First
-with cybersecurity as the domain, then with medicine.
+with cybersecurity as the domain, then with medicine, which takes the base that is there.
 
 The other domain has to lose on the domain's text; everything else is found out and not asked for.
 """
@@ -48,7 +48,7 @@ def main() -> None:
             tasks=real(*tasks),
             **({"repetitions": 2, "preset": "0.5M", **sizes} if options.quick else {}),
         )
-        outcome = run_ablation(experiment, store=folder / target, progress=PlainProgress())
+        outcome = run_ablation(experiment, store=folder / "ablation", progress=PlainProgress())
         minutes = (time.monotonic() - began) / 60
         print(f"\n```text\n{outcome}\n```\n")
         add(report, target, outcome, minutes)
@@ -60,7 +60,7 @@ def add(report: Report, target: str, outcome: Outcome, minutes: float) -> None:
     about = outcome.facts["about"]
     shown = f"{minutes:.0f} minutes, {about['parameters']:,} parameters, {about['tokens']:,} tokens"
     within = minutes < LIMIT_MINUTES
-    report.add(f"{target}, everything from nothing", shown, "under 60 minutes", within)
+    report.add(f"{target}, from the recipes to the verdict", shown, "under 60 minutes", within)
     rows = outcome.verdict().rows
     for row in rows.sort("comparison", "measure", maintain_order=True).iter_rows(named=True):
         interval = "" if row["low"] is None else f" ({row['low']:+.4f} to {row['high']:+.4f})"

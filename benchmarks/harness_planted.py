@@ -44,7 +44,7 @@ def ablation(folder: Path, experiments: int, tokens: int, most_items: int) -> Ab
         "half replay": Schedule.replay("domain", "general", share=0.5),
     }
     return Ablation(
-        base=small_base("1M", 8 * tokens),
+        base=small_base("0.5M", 8 * tokens),
         data={
             "domain": domain("cybersecurity"),
             "shuffled": domain("cybersecurity", more=(shuffled_words,)),

@@ -96,7 +96,9 @@ def evaluate(  # noqa: PLR0913  a command's options
     with tempfile.TemporaryDirectory() as scratch:
         held_out = {}
         for path in texts or []:
-            build = Recipe(source=Jsonl(path), steps=[]).run(store=scratch, workers=0)
+            build = Recipe(source=Jsonl(path, source_field="source"), steps=[]).run(
+                store=scratch, workers=0
+            )
             name = Path(path).name.partition(".")[0]
             held_out[name] = Texts(name, some_documents(build, most_items))
     wanted = Wanted(

@@ -42,12 +42,13 @@ def ablation(  # noqa: PLR0913  the flags of the experiment
     general: tuple[str, ...],
     other: str = "",
     tasks: tuple[str, ...] = (),
-    tokens: int = 400_000,
+    tokens: int = 300_000,
     repetitions: int = 3,
     preset: str = "1M",
-    base_tokens: int = 3_000_000,
+    base_tokens: int = 2_000_000,
     learning_rate: float = 1e-3,
-    most_items: int = 500,
+    most_items: int = 400,
+    probe_items: int = 0,
 ) -> Ablation:
     """Which of five sets helps a domain, and what each costs in general ability.
 
@@ -59,16 +60,19 @@ def ablation(  # noqa: PLR0913  the flags of the experiment
     repetitions  draws and seeds for each arm
     base_tokens  how many the base is trained on
     most_items   held-out texts and task items measured, each
+    probe_items  questions of each kind to make of held-out documents
     """
-    pipeline = find_function(f"{Path(__file__).with_name('base.py')}:general_text")
-    make_base = find_function(f"{Path(__file__).with_name('base.py')}:base")
+    base_file = Path(__file__).with_name("base.py")
+    general_text = find_function(f"{base_file}:general_text")
+    text = Jsonl(domain, source_field="source")
     data = {
-        "raw": Recipe(source=Jsonl(domain), steps=_for_training()),
-        "cleaned": Recipe(source=Jsonl(domain), steps=[*_for_training(), *_cleaning()]),
+        "raw": Recipe(source=text, steps=_for_training()),
+        "cleaned": Recipe(source=text, steps=[*_for_training(), *_cleaning()]),
         "deduplicated": Recipe(
-            source=Jsonl(domain), steps=[*_for_training(), *_cleaning(), *_without_copies()]
+            source=text,
+            steps=[*_for_training(), *_cleaning(), *_without_copies()],
         ),
-        "general": pipeline(general),
+        "general": general_text(general),
     }
     arms = [
         Arm(name="raw", schedule=Schedule.plain("raw")),
@@ -77,19 +81,24 @@ def ablation(  # noqa: PLR0913  the flags of the experiment
         Arm(name="cleaned, half replay", schedule=Schedule.replay("cleaned", "general", share=0.5)),
     ]
     if other:
-        data["other"] = Recipe(source=Jsonl(other), steps=_for_training())
+        data["other"] = Recipe(source=Jsonl(other, source_field="source"), steps=_for_training())
         arms.append(Arm(name="another domain", schedule=Schedule.plain("other")))
     return Ablation(
-        base=make_base(texts=general, preset=preset, tokens=base_tokens),
+        base=find_function(f"{base_file}:base")(texts=general, preset=preset, tokens=base_tokens),
         data=data,
         arms=arms,
         training=Training(tokens=tokens, learning_rate=learning_rate),
         repetitions=repetitions,
         held_out={
-            "domain": Recipe(source=Jsonl(domain), steps=_held_out()),
-            "general": pipeline(general, held_out=True),
+            "domain": Recipe(
+                source=text,
+                steps=[*_held_out(), Chunk(max_chars=MEASURED_CHARS)],
+            ),
+            "general": general_text(general, held_out=True),
         },
         tasks=tasks,
+        probe=Recipe(source=text, steps=_held_out()) if probe_items else None,
+        probe_items=probe_items,
         most_items=most_items,
     )
 
@@ -107,7 +116,6 @@ def _held_out() -> list[Step]:
         *_split(),
         keep(col("held_out"), because="for training"),
         keep(col("duplicate_of").is_null(), because="near duplicate"),
-        Chunk(max_chars=MEASURED_CHARS),
     ]
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from curation import Ablation, Arm, HeldOut, Jsonl, Recipe, Schedule, Training, col, keep
+from curation import Ablation, Arm, Schedule, Training
 from curation.recipe_file import find_function
 
 
@@ -19,12 +19,12 @@ def anneal(  # noqa: PLR0913  the flags of the experiment
     *,
     domain: str,
     general: tuple[str, ...],
-    tokens: int = 400_000,
+    tokens: int = 300_000,
     repetitions: int = 3,
     preset: str = "1M",
-    base_tokens: int = 3_000_000,
+    base_tokens: int = 2_000_000,
     learning_rate: float = 3e-3,
-    most_items: int = 500,
+    most_items: int = 400,
 ) -> Ablation:
     """What a share of the domain in the decay is worth, and what it costs.
 
@@ -37,18 +37,16 @@ def anneal(  # noqa: PLR0913  the flags of the experiment
     """
     base_file = Path(__file__).with_name("base.py")
     general_text = find_function(f"{base_file}:general_text")
+    domain_text = find_function(f"{base_file}:domain_text")
     base = find_function(f"{base_file}:base")(
         texts=general, preset=preset, tokens=base_tokens, learning_rate=learning_rate
     )
-    split = HeldOut(frac=0.05)
     return Ablation(
         base=dataclasses.replace(
             base, training=dataclasses.replace(base.training, schedule="constant")
         ),
         data={
-            "domain": Recipe(
-                source=Jsonl(domain), steps=[split, keep(~col("held_out"), because="held out")]
-            ),
+            "domain": domain_text(domain),
             "general": general_text(general),
         },
         arms=[
@@ -71,9 +69,7 @@ def anneal(  # noqa: PLR0913  the flags of the experiment
         ),
         repetitions=repetitions,
         held_out={
-            "domain": Recipe(
-                source=Jsonl(domain), steps=[split, keep(col("held_out"), because="for training")]
-            ),
+            "domain": domain_text(domain, held_out=True),
             "general": general_text(general, held_out=True),
         },
         most_items=most_items,

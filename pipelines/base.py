@@ -24,7 +24,7 @@ def base(
     preset: str = "1M",
     vocab_size: int = 2048,
     context: int = 256,
-    tokens: int = 3_000_000,
+    tokens: int = 2_000_000,
     learning_rate: float = 3e-3,
     seed: int = 0,
 ) -> Base:
@@ -40,7 +40,11 @@ def base(
         vocab_size=vocab_size,
         context=context,
         training=Training(
-            tokens=tokens, sequence_length=context, learning_rate=learning_rate, seed=seed
+            tokens=tokens,
+            sequence_length=context,
+            learning_rate=learning_rate,
+            seed=seed,
+            threads=2,  # it trains alone; the arms that follow have a core each
         ),
     )
 
@@ -56,6 +60,19 @@ def general_text(texts: tuple[str, ...], *, held_out: bool = False) -> Recipe:
             HeldOut(frac=0.02),
             keep(part, because="for training" if held_out else "held out"),
             Chunk(max_chars=MEASURED_CHARS if held_out else PIECE_CHARS),
+        ],
+    )
+
+
+def domain_text(texts: str, *, held_out: bool = False) -> Recipe:
+    """A domain's text as it is: for training, or the twentieth part that is held out of it."""
+    part = col("held_out") if held_out else ~col("held_out")
+    return Recipe(
+        source=Jsonl(texts, source_field="source"),
+        steps=[
+            HeldOut(frac=0.05),
+            keep(part, because="for training" if held_out else "held out"),
+            *([Chunk(max_chars=MEASURED_CHARS)] if held_out else []),
         ],
     )
 

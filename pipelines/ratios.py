@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from curation import Ablation, Arm, HeldOut, Jsonl, Recipe, Schedule, Training, col, keep
+from curation import Ablation, Arm, Schedule, Training
 from curation.recipe_file import find_function
 
 
@@ -17,12 +17,12 @@ def ratios(  # noqa: PLR0913  the flags of the experiment
     *,
     domain: str,
     general: tuple[str, ...],
-    tokens: int = 400_000,
+    tokens: int = 300_000,
     repetitions: int = 3,
     preset: str = "1M",
-    base_tokens: int = 3_000_000,
+    base_tokens: int = 2_000_000,
     learning_rate: float = 1e-3,
-    most_items: int = 500,
+    most_items: int = 400,
 ) -> Ablation:
     """Shares of a tenth to all of the tokens for the domain, the rest replayed general text.
 
@@ -35,14 +35,12 @@ def ratios(  # noqa: PLR0913  the flags of the experiment
     """
     base_file = Path(__file__).with_name("base.py")
     general_text = find_function(f"{base_file}:general_text")
-    split = HeldOut(frac=0.05)
+    domain_text = find_function(f"{base_file}:domain_text")
     steps = tokens // (16 * 256)
     return Ablation(
         base=find_function(f"{base_file}:base")(texts=general, preset=preset, tokens=base_tokens),
         data={
-            "domain": Recipe(
-                source=Jsonl(domain), steps=[split, keep(~col("held_out"), because="held out")]
-            ),
+            "domain": domain_text(domain),
             "general": general_text(general),
         },
         arms=[
@@ -57,9 +55,7 @@ def ratios(  # noqa: PLR0913  the flags of the experiment
         ),
         repetitions=repetitions,
         held_out={
-            "domain": Recipe(
-                source=Jsonl(domain), steps=[split, keep(col("held_out"), because="for training")]
-            ),
+            "domain": domain_text(domain, held_out=True),
             "general": general_text(general, held_out=True),
         },
         reference="share 50%",

@@ -57,7 +57,9 @@ class Ablation:
     repetitions  draws of documents and seeds for each arm; from 3 on a verdict is given
     held_out     name → recipe of texts to measure bits per byte on, which no arm trains on
     tasks        files of multiple-choice, cloze or short-answer items, JSON lines
-    probe_items  items of each task of a probe that is made of the first held-out set; 0 for none
+    probe        recipe of held-out documents that questions are made of, for a domain without a
+                 benchmark; None for no such probe
+    probe_items  items of each of its tasks
     domain       the names in ``held_out`` and of tasks that stand for the domain; the others stand
                  for general ability. The first name where this is empty
     general_data names in ``data`` of general text, for the laws of mixtures: the share of all other
@@ -77,7 +79,8 @@ class Ablation:
     held_out: Mapping[str, Recipe]
     tasks: Sequence[str] = ()
     repetitions: int = 3
-    probe_items: int = 0
+    probe: Recipe | None = None
+    probe_items: int = 200
     domain: Sequence[str] = ()
     general_data: Sequence[str] = ("general",)
     reference: str = ""
@@ -106,12 +109,7 @@ class Ablation:
             raise RecipeError(
                 "an ablation has one repetition or more.", found=f"repetitions={self.repetitions}"
             )
-        if self.probe_items and not self.held_out:
-            raise RecipeError(
-                "a probe is made of held-out texts, and there are none.",
-                remedy="held_out={'domain': recipe}",
-            )
-        if not self.held_out and not self.tasks:
+        if not (self.held_out or self.tasks or self.probe):
             raise RecipeError(
                 "an ablation has to measure something.",
                 remedy="held_out={'domain': recipe}, tasks=('items.jsonl',)",

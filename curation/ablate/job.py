@@ -10,7 +10,6 @@ evaluation of the models that are there and no training.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 import time
@@ -73,13 +72,6 @@ class TrainAndMeasure:
         self._measure()
         if not self.keep_model:
             shutil.rmtree(self.folder / "model", ignore_errors=True)
-
-    def on_threads(self, threads: int) -> TrainAndMeasure:
-        """Return the job for so many threads, unless its settings say how many."""
-        if self.training.threads is not None:
-            return self
-        training = dataclasses.replace(self.training, threads=max(1, threads))
-        return dataclasses.replace(self, training=training)
 
     @property
     def outcome(self) -> Path:

@@ -113,17 +113,22 @@ class Experiment:
         return Panel(texts=tuple(texts), tasks=(*tasks, *self._probe(texts)))
 
     def _probe(self, texts: Sequence[Texts]) -> list[Task]:
-        """Make a probe of the first held-out set, without passages that an arm trains on."""
+        """Make questions of held-out documents, none of a passage that an arm trains on."""
         from curation.evaluate.probe import make_probe
 
-        if not self.ablation.probe_items:
+        if self.ablation.probe is None:
             return []
-        [first, recipe], *_ = self.ablation.held_out.items()
+        general = [
+            text
+            for one in texts
+            if one.name not in self.ablation.domain_sets
+            for text in one.table["text"].to_pylist()
+        ]
         probe = make_probe(
-            some_documents(self.shop.build(recipe), None, PROBE_COLUMNS),
-            name=first,
+            some_documents(self.shop.build(self.ablation.probe), None, PROBE_COLUMNS),
+            name="probe",
             items=self.ablation.probe_items,
-            general=[text for one in texts[1:] for text in one.table["text"].to_pylist()] or None,
+            general=general or None,
             training=list(self.builds.values()),
         )
         return probe.tasks
@@ -172,7 +177,6 @@ class Experiment:
         if not left:
             return
         devices = worker_devices(self.shop.workers, self.ablation.training.threads)
-        left = [job.on_threads(usable_cores() // len(devices)) for job in left]
         title = f"{len(left)} runs of {self.ablation.training.tokens:,} tokens"
         if len(left) < len(jobs):
             title += f" ({len(jobs) - len(left)} are there already)"
@@ -212,7 +216,7 @@ class Experiment:
         seconds = step_seconds(base.folder, base.tokenizer, training)
         # what is measured is read forwards only, a third of the work
         tokens = training.tokens + example.panel.tokens_about / 3
-        steps = tokens / (training.batch_sequences * training.sequence_length)
+        steps = tokens / training.batch_tokens
         total = seconds * steps * -(-len(left) // workers)
         return f"about {describe_seconds(total)}"
 
@@ -232,12 +236,12 @@ def some_documents(
     return rows.take(pa.array(sorted(hashes.argsort(kind="stable")[:most])))
 
 
-def worker_devices(workers: int | None, threads: int | None) -> list[str]:
+def worker_devices(workers: int | None, threads: int) -> list[str]:
     """Return a device for each worker: the GPUs in turn, or "" for the CPU."""
     from curation.train.timing import cuda_devices
 
     gpus = cuda_devices()
-    count = workers or gpus or max(1, usable_cores() // (threads or 1))
+    count = workers or gpus or max(1, usable_cores() // max(1, threads))
     return [str(index % gpus) if gpus else "" for index in range(count)]
 
 

@@ -269,7 +269,7 @@ class Run:
         begun = self.done
         if progress is not None and self.place.writes:
             left = (self.batches.steps - begun) * self.step_tokens
-            progress.begin("train", self.batches.steps, begun, left)
+            progress.begin("train", self.batches.steps, begun, left, noun="step", unit="sequences")
         self.clock.reset()
         while self.done < self.batches.steps:
             self._step()

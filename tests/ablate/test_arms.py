@@ -48,7 +48,6 @@ def ablation(**changes: object) -> Ablation:
         ({"reference": "lav"}, "did you mean 'law'"),
         ({"repetitions": 0}, "one repetition or more"),
         ({"held_out": {}}, "measure something"),
-        ({"held_out": {}, "tasks": ("a.jsonl",), "probe_items": 5}, "there are none"),
         ({"domain": ("laws",)}, "did you mean 'law'"),
     ],
 )

@@ -171,7 +171,7 @@ class Told(Progress):
     def __init__(self) -> None:
         self.lines: list[tuple[Any, ...]] = []
 
-    def begin(self, title: str, shards: int, finished: int, total_bytes: int) -> None:
+    def begin(self, title: str, shards: int, finished: int, total_bytes: int, **_: str) -> None:
         self.lines.append((title, shards, finished, total_bytes))
 
     def advance(self, rows: int, payload_bytes: int, shards: int, input_bytes: int) -> None:
