@@ -4,14 +4,17 @@ VENV ?= .venv
 PEERS ?= .peers
 BIN = $(VENV)/bin
 
-.PHONY: quickstart test lint bench peers clean
+.PHONY: quickstart test test-slow lint bench peers clean
 
 quickstart: $(VENV)/.core
 	$(BIN)/curation run pipelines/quickstart.py --store store/quickstart --out corpus/quickstart
 	$(BIN)/curation why --because "exact duplicate" --store store/quickstart
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -3,8 +3,9 @@
 Issue 5. ``pipelines/ablation.py`` as a user runs it, from nothing: a base on news and books, arms
 on raw, cleaned, and cleaned and deduplicated text of the domain, on cleaned text with half of
 general text replayed, and on another domain; three repetitions each. Measured are bits per byte of
-held-out domain and general text and the domain's evaluation sets by answer bits per byte. First
-with cybersecurity as the domain, then with medicine, which takes the base that is there.
+held-out domain and general text, and the domain's evaluation sets and MMLU's development set by
+answer bits per byte. First with cybersecurity as the domain, then with medicine, which takes the
+base that is there.
 
 The other domain has to lose on the domain's text; everything else is found out and not asked for.
 """
@@ -46,6 +47,7 @@ def main() -> None:
             general=real(*GENERAL),
             other=real(DOMAINS[OTHER[target]])[0],
             tasks=real(*tasks),
+            general_tasks=real("evals/mmlu-dev.jsonl.zst"),
             **({"repetitions": 2, "preset": "0.5M", **sizes} if options.quick else {}),
         )
         outcome = run_ablation(experiment, store=folder / "ablation", progress=PlainProgress())

@@ -28,6 +28,7 @@ from curation import (
     gopher_rules,
     keep,
 )
+from curation.ablate.arms import task_name
 from curation.recipe import Step
 from curation.recipe_file import find_function
 
@@ -42,6 +43,7 @@ def ablation(  # noqa: PLR0913  the flags of the experiment
     general: tuple[str, ...],
     other: str = "",
     tasks: tuple[str, ...] = (),
+    general_tasks: tuple[str, ...] = (),
     tokens: int = 300_000,
     repetitions: int = 3,
     preset: str = "1M",
@@ -55,7 +57,8 @@ def ablation(  # noqa: PLR0913  the flags of the experiment
     domain       JSON lines of the domain's text
     general      JSON lines of general text, for the base and for replay; may be repeated
     other        JSON lines of another domain, for the arm that has to lose
-    tasks        JSON lines with question, choices, answer; may be repeated
+    tasks        the domain's questions: JSON lines with question, choices, answer; may be repeated
+    general_tasks  questions of general knowledge, to see what is forgotten; may be repeated
     tokens       how many each arm is trained on
     repetitions  draws and seeds for each arm
     base_tokens  how many the base is trained on
@@ -96,7 +99,8 @@ def ablation(  # noqa: PLR0913  the flags of the experiment
             ),
             "general": general_text(general, held_out=True),
         },
-        tasks=tasks,
+        tasks=(*tasks, *general_tasks),
+        domain=("domain", *map(task_name, tasks)),
         probe=Recipe(source=text, steps=_held_out()) if probe_items else None,
         probe_items=probe_items,
         most_items=most_items,

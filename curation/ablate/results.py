@@ -23,6 +23,7 @@ from curation.ablate.arms import BASE, Ablation
 from curation.ablate.base import BaseModel, digest_of
 from curation.ablate.job import TrainAndMeasure, read_evaluation
 from curation.ablate.verdict import Judging, Measured, RunFacts, Verdict, judge
+from curation.ablate.worth import domain_specificity
 from curation.errors import ResourceError
 from curation.evaluate.forgetting import forgetting
 from curation.evaluate.measures import Evaluation
@@ -145,7 +146,7 @@ class Outcome:
             str(self.verdict(primary=every)),
         ]
         blocks += [sign.text for sign in self.signs_over_sizes()]
-        blocks.append(_skipped_lines(self))
+        blocks += [_forgotten_lines(self), _worth_lines(self), _skipped_lines(self)]
         return "\n\n".join(block for block in blocks if block)
 
     def __str__(self) -> str:
@@ -337,6 +338,45 @@ def _value_lines(outcome: Outcome, all_measures: bool) -> str:
             spread = f" ({low:.4f} to {high:.4f})" if len(rows) > 1 else ""
             lines.append(f"  {mean:.4f}{spread}  {arm}")
     return "\n".join(lines)
+
+
+def _forgotten_lines(outcome: Outcome) -> str:
+    """Say what each arm's first repetition lost in general text and tasks, and how it repeats."""
+    table = outcome.forgetting().filter(
+        ~pl.col("measure").str.split("/").list.first().is_in(outcome.facts["domain"])
+    )
+    lines = ["What was forgotten, in the first repetition of each arm"]
+    for (arm,), rows in table.group_by("arm", maintain_order=True):
+        parts = []
+        for row in rows.iter_rows(named=True):
+            if row["measure"] in outcome.facts["primary"]:
+                parts.append(f"{row['measure']} {row['change']:+.4f}")
+            elif row["measure"].endswith("/accuracy"):
+                parts.append(
+                    f"{row['measure']} {row['change']:+.3f} ({row['right_to_wrong']} items lost, "
+                    f"{row['wrong_to_right']} won, p {row['mcnemar_p']:.2f})"
+                )
+        before, after = (
+            outcome.evaluations[key].facts.get("repetition/rep_4")
+            for key in ((BASE, 0), (str(arm), min(outcome.measured.repetitions)))
+        )
+        if before is not None and after is not None:
+            parts.append(f"repeated 4-grams {before:.2f} before, {after:.2f} after")
+        lines.append(f"  {arm}: {'; '.join(parts)}")
+    return "\n".join(lines)
+
+
+def _worth_lines(outcome: Outcome) -> str:
+    """Say how domain-specific what is measured is: what the reference arm takes off the loss."""
+    base = outcome.evaluations[BASE, 0]
+    arm = outcome.facts["reference"]
+    after = outcome.evaluations[arm, min(outcome.measured.repetitions)]
+    losses = [
+        name
+        for name, measure in base.measures.items()
+        if measure.unit == "bits per byte" and name.partition("/")[0] in outcome.facts["domain"]
+    ]
+    return "\n".join(str(domain_specificity(base, after, name)) for name in losses)
 
 
 def _skipped_lines(outcome: Outcome) -> str:

@@ -27,7 +27,7 @@ from curation.ablate.pool import run_jobs
 from curation.ablate.results import Outcome, write_outcome
 from curation.engine.progress import Progress
 from curation.engine.run import usable_cores
-from curation.errors import RunStopped
+from curation.errors import RecipeError, RunStopped
 from curation.mix.tokens import Tokenizer, TokenSet
 from curation.store import Store
 
@@ -109,6 +109,12 @@ class Experiment:
             Texts(name, some_documents(self.shop.build(recipe), most))
             for name, recipe in self.ablation.held_out.items()
         ]
+        for one in texts:
+            if not len(one.table):
+                raise RecipeError(
+                    f"the held-out set '{one.name}' has no document to measure.",
+                    remedy="hold out a larger share: HeldOut(frac=…)",
+                )
         tasks = [read_task(path, limit=most) for path in self.ablation.tasks]
         return Panel(texts=tuple(texts), tasks=(*tasks, *self._probe(texts)))
 

@@ -172,6 +172,7 @@ def test_another_task_measures_the_models_that_are_there(done):
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
 
 
+@pytest.mark.slow
 def test_a_killed_ablation_goes_on_and_ends_in_the_same_models(done, tmp_path):
     """A power cut would cost everything, or leave other models than an undisturbed run."""
     folder, store, _ = done
@@ -205,6 +206,16 @@ def test_a_set_that_is_too_small_is_refused_before_anything_is_trained(done):
     with pytest.raises(RecipeError, match="epochs"):
         run_ablation(small(folder, max_epochs=0.1), store=store, workers=1)
     assert sorted(store.glob("trained/*")) == before
+
+
+def test_a_held_out_set_without_documents_is_told(done):
+    """A verdict would be given without the measure that was asked for."""
+    folder, store, _ = done
+    nothing = Recipe(
+        source=Jsonl(str(folder / "law.jsonl")), steps=[keep(col("id") == "", because="all")]
+    )
+    with pytest.raises(RecipeError, match="'law' has no document"):
+        run_ablation(small(folder, held_out={"law": nothing}), store=store, workers=1)
 
 
 def test_a_base_is_trained_once_and_a_checkpoint_can_stand_in_for_it(done):
