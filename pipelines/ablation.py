@@ -44,12 +44,12 @@ def ablation(  # noqa: PLR0913  the flags of the experiment
     other: str = "",
     tasks: tuple[str, ...] = (),
     general_tasks: tuple[str, ...] = (),
-    tokens: int = 300_000,
+    tokens: int = 200_000,
     repetitions: int = 3,
     preset: str = "1M",
     base_tokens: int = 2_000_000,
     learning_rate: float = 1e-3,
-    most_items: int = 400,
+    most_items: int = 250,
     probe_items: int = 0,
 ) -> Ablation:
     """Which of five sets helps a domain, and what each costs in general ability.

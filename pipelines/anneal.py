@@ -19,12 +19,12 @@ def anneal(  # noqa: PLR0913  the flags of the experiment
     *,
     domain: str,
     general: tuple[str, ...],
-    tokens: int = 300_000,
+    tokens: int = 200_000,
     repetitions: int = 3,
     preset: str = "1M",
     base_tokens: int = 2_000_000,
     learning_rate: float = 3e-3,
-    most_items: int = 400,
+    most_items: int = 250,
 ) -> Ablation:
     """What a share of the domain in the decay is worth, and what it costs.
 

@@ -17,12 +17,12 @@ def ratios(  # noqa: PLR0913  the flags of the experiment
     *,
     domain: str,
     general: tuple[str, ...],
-    tokens: int = 300_000,
+    tokens: int = 200_000,
     repetitions: int = 3,
     preset: str = "1M",
     base_tokens: int = 2_000_000,
     learning_rate: float = 1e-3,
-    most_items: int = 400,
+    most_items: int = 250,
 ) -> Ablation:
     """Shares of a tenth to all of the tokens for the domain, the rest replayed general text.
 
