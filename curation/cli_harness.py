@@ -45,8 +45,10 @@ def train(
     base = load(file, context.args, Base)
     signal.signal(signal.SIGTERM, interrupt)
     shown = progress()
+    shop = Workshop(Store(store), workers, shown)
     try:
-        made = prepare_base(base, Workshop(Store(store), workers, shown))
+        with shop.alone():
+            made = prepare_base(base, shop)
     finally:
         shown.close()
     facts = made.facts

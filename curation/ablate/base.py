@@ -11,9 +11,11 @@ never trained twice.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +26,7 @@ import pyarrow as pa
 
 from curation.arrow import bytes_and_offsets
 from curation.engine.progress import Progress
-from curation.errors import RecipeError, nearest
+from curation.errors import RecipeError, ResourceError, nearest
 from curation.mix.schedule import Schedule
 from curation.recipe import Recipe
 from curation.stage import content_hash
@@ -136,6 +138,20 @@ class Workshop:
     store: Store
     workers: int | None = None
     progress: Progress = field(default_factory=Progress)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the store's experiments; ResourceError where another process holds them."""
+        self.store.path.mkdir(parents=True, exist_ok=True)
+        with open(self.store.path / "experiments.lock", "a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ResourceError(
+                    f"another process trains in the store {self.store.path}.",
+                    remedy="wait for it to end, or give this one another --store",
+                ) from None
+            yield
 
     def build(self, recipe: Recipe) -> Build:
         """Run a recipe, or take what the store holds."""

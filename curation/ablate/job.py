@@ -10,6 +10,7 @@ evaluation of the models that are there and no training.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import time
@@ -62,9 +63,17 @@ class TrainAndMeasure:
     keep_model: bool
 
     def run(self, tell: Callable[[float], None]) -> None:
-        """Do what is not done yet."""
-        if self.measured:
-            return
+        """Do what is not done yet.
+
+        A worker whose parent was killed may still have the run: it is waited for.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.folder / "lock", "a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if not self.measured:
+                self._run(tell)
+
+    def _run(self, tell: Callable[[float], None]) -> None:
         parts = (self.folder / "about.json", self.folder / "model")
         if self.schedule is not None and not all(part.exists() for part in parts):
             self._train(tell)

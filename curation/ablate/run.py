@@ -28,6 +28,8 @@ from curation.ablate.results import Outcome, write_outcome
 from curation.engine.progress import Progress
 from curation.engine.run import usable_cores
 from curation.errors import RecipeError, RunStopped
+from curation.evaluate.panel import Panel, Texts
+from curation.evaluate.tasks import Task, read_task
 from curation.mix.tokens import Tokenizer, TokenSet
 from curation.store import Store
 
@@ -35,8 +37,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from curation.build import Build
-    from curation.evaluate.panel import Panel, Texts
-    from curation.evaluate.tasks import Task
 
 #: Progress is counted in whole numbers: so many for each run.
 PARTS = 1000
@@ -61,7 +61,8 @@ def run_ablation(
     shown = progress or Progress()
     shop = Workshop(Store(store), workers, shown)
     try:
-        return Experiment(ablation, shop).run()
+        with shop.alone():
+            return Experiment(ablation, shop).run()
     except KeyboardInterrupt:
         raise RunStopped(
             "stopped before the end.",
@@ -82,31 +83,29 @@ class Experiment:
     sets: dict[str, TokenSet] = field(default_factory=dict)
 
     def run(self) -> Outcome:
-        """Do everything that is not done yet."""
+        """Do everything that is not done yet; what can be wrong with the data is found first."""
+        most = self.ablation.most_items
+        tasks = [read_task(path, limit=most) for path in self.ablation.tasks]
+        used = dict.fromkeys(name for arm in self.ablation.arms for name in arm.schedule.names)
+        self.builds = {name: self.shop.build(self.ablation.data[name]) for name in used}
+        panel = self.panel(tasks)
         base = prepare_base(self.ablation.base, self.shop)
         self.write_tokens(base)
-        panel = self.panel()
         jobs = self.jobs(base, panel)
         self.train(base, jobs)
         return write_outcome(self.ablation, base, panel, jobs, self.shop.store)
 
     def write_tokens(self, base: BaseModel) -> None:
-        """Build the sets that arms use, and write them as tokens of the base's tokenizer."""
+        """Write the sets that arms use as tokens of the base's tokenizer."""
         tokenizer = Tokenizer.open(base.tokenizer)
-        used = dict.fromkeys(name for arm in self.ablation.arms for name in arm.schedule.names)
-        for name in used:
-            self.builds[name] = self.shop.build(self.ablation.data[name])
+        for name, build in self.builds.items():
             ids = self.ablation.document_ids.get(name, "none")
-            self.sets[name] = self.shop.token_set(self.builds[name], tokenizer, ids)
+            self.sets[name] = self.shop.token_set(build, tokenizer, ids)
 
-    def panel(self) -> Panel:
-        """Build the held-out texts and read the tasks."""
-        from curation.evaluate.panel import Panel, Texts
-        from curation.evaluate.tasks import read_task
-
-        most = self.ablation.most_items
+    def panel(self, tasks: Sequence[Task]) -> Panel:
+        """Build the held-out texts; they, the tasks and a probe are what is measured."""
         texts = [
-            Texts(name, some_documents(self.shop.build(recipe), most))
+            Texts(name, some_documents(self.shop.build(recipe), self.ablation.most_items))
             for name, recipe in self.ablation.held_out.items()
         ]
         for one in texts:
@@ -115,7 +114,6 @@ class Experiment:
                     f"the held-out set '{one.name}' has no document to measure.",
                     remedy="hold out a larger share: HeldOut(frac=…)",
                 )
-        tasks = [read_task(path, limit=most) for path in self.ablation.tasks]
         return Panel(texts=tuple(texts), tasks=(*tasks, *self._probe(texts)))
 
     def _probe(self, texts: Sequence[Texts]) -> list[Task]:
@@ -159,6 +157,7 @@ class Experiment:
         if arm:
             facts += [key, arm.schedule.identity(), training.identity()]
             facts += [self.ablation.max_epochs, self.ablation.beyond]
+            facts += [training.evaluate_every, training.early_checkpoints]
             facts += [self.sets[name].fingerprint for name in names]
         return TrainAndMeasure(
             name=f"arm '{arm.name}', repetition {repetition + 1}" if arm else "the base",

@@ -208,6 +208,24 @@ def test_a_set_that_is_too_small_is_refused_before_anything_is_trained(done):
     assert sorted(store.glob("trained/*")) == before
 
 
+def test_two_experiments_do_not_train_in_one_store_at_once(done):
+    """Both would write into the folder of one run."""
+    folder, store, _ = done
+    with (
+        Workshop(Store(store), 1).alone(),
+        pytest.raises(ResourceError, match="another process trains"),
+    ):
+        run_ablation(small(folder), store=store, workers=1)
+
+
+def test_a_task_that_is_not_there_is_told_before_anything_is_made(done, tmp_path):
+    """A base would be trained for minutes before a mistyped name is found."""
+    folder, *_ = done
+    with pytest.raises(ResourceError, match=r"nothing\.jsonl"):
+        run_ablation(small(folder, tasks=("nothing.jsonl",)), store=tmp_path / "new", workers=1)
+    assert not list((tmp_path / "new").glob("*/"))
+
+
 def test_a_held_out_set_without_documents_is_told(done):
     """A verdict would be given without the measure that was asked for."""
     folder, store, _ = done
