@@ -101,6 +101,9 @@ def evaluate(  # noqa: PLR0913  a command's options
             build = Recipe(source=Jsonl(path, source_field="source"), steps=[]).run(
                 store=scratch, workers=0
             )
+            unread = build.ledger().errors
+            if unread:
+                say(f"{path}: {unread:,} rows are in error and not measured")
             name = Path(path).name.partition(".")[0]
             held_out[name] = Texts(name, some_documents(build, most_items))
     wanted = Wanted(
@@ -209,6 +212,7 @@ def predict(
     wanted = [arm for arm in results["arm"].unique() if arm == BASE or fnmatch(arm, arms)]
     losses = results["arm"].is_in(wanted) & results["measure"].str.ends_with(LOSS)
     question = Question(domain=domain, general=general, general_rise_frac=general_rise)
+    progress().say("fitting the laws, and again for each draw of the interval: a minute or two")
     say(str(fit(results.filter(losses), question)))
 
 

@@ -9,6 +9,7 @@ copy of one is trained on, and are measured as they are, cleaned by nobody.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from curation import (
     Ablation,
@@ -51,6 +52,8 @@ def ablation(  # noqa: PLR0913  the flags of the experiment
     learning_rate: float = 1e-3,
     most_items: int = 250,
     probe_items: int = 0,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    compile: bool = False,
 ) -> Ablation:
     """Which of five sets helps a domain, and what each costs in general ability.
 
@@ -64,6 +67,8 @@ def ablation(  # noqa: PLR0913  the flags of the experiment
     base_tokens  how many the base is trained on
     most_items   held-out texts and task items measured, each
     probe_items  questions of each kind to make of held-out documents
+    precision    of products: bfloat16 pays on a GPU, and from 3M parameters on a CPU
+    compile      by torch.compile, which pays on a GPU and in runs of many minutes
     """
     base_file = Path(__file__).with_name("base.py")
     general_text = find_function(f"{base_file}:general_text")
@@ -87,10 +92,18 @@ def ablation(  # noqa: PLR0913  the flags of the experiment
         data["other"] = Recipe(source=Jsonl(other, source_field="source"), steps=_for_training())
         arms.append(Arm(name="another domain", schedule=Schedule.plain("other")))
     return Ablation(
-        base=find_function(f"{base_file}:base")(texts=general, preset=preset, tokens=base_tokens),
+        base=find_function(f"{base_file}:base")(
+            texts=general,
+            preset=preset,
+            tokens=base_tokens,
+            precision=precision,
+            compile=compile,
+        ),
         data=data,
         arms=arms,
-        training=Training(tokens=tokens, learning_rate=learning_rate),
+        training=Training(
+            tokens=tokens, learning_rate=learning_rate, precision=precision, compile=compile
+        ),
         repetitions=repetitions,
         held_out={
             "domain": Recipe(

@@ -8,6 +8,7 @@ it is for is to be trained on, cheaply and often, with one set of text or anothe
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from curation import Base, Chunk, HeldOut, Jsonl, Recipe, TextSize, Training, col, keep
 from curation.recipe_file import find_function
@@ -18,7 +19,7 @@ from curation.stage import Source
 PIECE_CHARS, MEASURED_CHARS = 4000, 700
 
 
-def base(
+def base(  # noqa: PLR0913  the flags of the model
     *,
     texts: tuple[str, ...] = (),
     preset: str = "1M",
@@ -27,12 +28,16 @@ def base(
     tokens: int = 2_000_000,
     learning_rate: float = 3e-3,
     seed: int = 0,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    compile: bool = False,
 ) -> Base:
     """A model trained on general text.
 
     texts   patterns of JSON lines; may be repeated. By default the docstrings of what is installed
     preset  size of the model
     tokens  how many it is trained on
+    precision  of products: bfloat16 pays on a GPU, and from 3M parameters on a CPU
+    compile    by torch.compile, which pays on a GPU and in runs of many minutes
     """
     return Base(
         data={"general": general_text(texts)},
@@ -44,6 +49,8 @@ def base(
             sequence_length=context,
             learning_rate=learning_rate,
             seed=seed,
+            precision=precision,
+            compile=compile,
             threads=2,  # it trains alone; the arms that follow have a core each
         ),
     )

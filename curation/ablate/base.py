@@ -11,6 +11,7 @@ never trained twice.
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import hashlib
 import time
@@ -40,6 +41,11 @@ if TYPE_CHECKING:
     from curation.mix.tokens import DocumentIds, Tokenizer, TokenSet
 
 U64 = npt.NDArray[np.uint64]
+
+#: A run keeps so many states in its course, from which it goes on after a kill.
+STATES = 10
+#: States are never nearer to each other than this, in steps.
+LEAST_STEPS = 20
 
 #: Counts up when something outside the settings changes what a run yields.
 VERSION = 1
@@ -176,8 +182,16 @@ class Workshop:
 
 def prepare_base(base: Base, shop: Workshop) -> BaseModel:
     """Train a base, or return the one that the store holds, or look at a checkpoint folder."""
+    from curation.train.model import PRESETS
+
     if base.checkpoint:
         return _opened(base)
+    if base.preset not in PRESETS:
+        raise RecipeError(
+            f"there is no preset '{base.preset}'.",
+            present=", ".join(PRESETS),
+            remedy=nearest(base.preset, PRESETS),
+        )
     builds = {name: shop.build(recipe) for name, recipe in sorted(base.data.items())}
     tokenizer = _tokenizer(base, builds, shop)
     sets = {name: shop.token_set(build, tokenizer) for name, build in builds.items()}
@@ -215,6 +229,11 @@ def batches_of(
         max_epochs=max_epochs,
         beyond=beyond,
     )
+
+
+def steps_between_states(training: Training) -> int:
+    """Return how many steps may be lost to a kill where the settings do not say."""
+    return max(LEAST_STEPS, training.tokens // training.batch_tokens // STATES)
 
 
 def hash_of_ids(ids: pa.Array, key: str) -> U64:
@@ -265,8 +284,11 @@ def _train(
     )
     began = time.monotonic()
     shop.progress.say(f"training a base of {parameter_count(model):,} parameters in {folder}")
+    training = base.training
+    if training.checkpoint_every is None:
+        training = dataclasses.replace(training, checkpoint_every=steps_between_states(training))
     trained = train(
-        model, batches, base.training, folder=folder, tokenizer=tokenizer, progress=shop.progress
+        model, batches, training, folder=folder, tokenizer=tokenizer, progress=shop.progress
     )
     facts = {
         "model": base.preset,

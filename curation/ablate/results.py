@@ -31,6 +31,7 @@ from curation.store import Store, read_json, write_json
 
 if TYPE_CHECKING:
     from curation.ablate.trust import Sign
+    from curation.build import Build
     from curation.evaluate.panel import Panel
 
 #: The columns of a results table; those of ``predict.RESULTS`` and where a value comes from.
@@ -124,18 +125,17 @@ class Outcome:
         return pl.concat(frames)
 
     def signs_over_sizes(self) -> list[Sign]:
-        """Return where other ablations of the store, with these arms, rank them otherwise."""
+        """Return where models of other sizes or budgets, on the same sets, rank arms otherwise."""
         from curation.ablate.trust import unstable_over_sizes
 
         mine = self.verdict().rows
         signs: list[Sign] = []
         for other in outcomes(self.folder.parent.parent):
-            if other.folder == self.folder or _size(other) == _size(self):
-                continue
-            if set(other.measured.arms) == set(self.measured.arms):
+            alike = all(other.facts.get(n) == self.facts[n] for n in ("sets", "panel"))
+            if alike and _size(other) != _size(self):
                 between = (_size(self), _size(other))
                 signs += unstable_over_sizes(mine, other.verdict().rows, between=between)
-        return signs
+        return list(dict.fromkeys(signs))
 
     def describe(self, *, all_measures: bool = False) -> str:
         """Return what a person reads: data, values, verdict, doubts."""
@@ -166,6 +166,7 @@ def write_outcome(
     base: BaseModel,
     panel: Panel,
     jobs: Mapping[tuple[str, int], TrainAndMeasure],
+    builds: Mapping[str, Build],
     store: Store,
 ) -> Outcome:
     """Write what an ablation found, now that all its jobs are done."""
@@ -193,6 +194,8 @@ def write_outcome(
         },
         "base": {"fingerprint": base.fingerprint, **base.facts},
         "reference": ablation.compared_with,
+        "sets": {name: one.fingerprint for name, one in sorted(builds.items())},
+        "panel": panel.fingerprint,
         "primary": list(panel.primary.values()),
         "domain": [*ablation.domain_sets, *(t.name for t in panel.tasks[len(ablation.tasks) :])],
         "general_data": list(ablation.general_data),
@@ -310,9 +313,13 @@ def _domain_share(run: Mapping[str, Any], general: Sequence[str]) -> float:
 def _data_lines(outcome: Outcome) -> str:
     """Say what each arm was trained on, to the token."""
     lines = ["What each arm was trained on (its first repetition)"]
-    for run in outcome.facts["runs"]:
-        if run["arm"] == BASE or run["repetition"] != 0:
-            continue
+    budgets = {run["arm"]: run["tokens"] for run in outcome.facts["runs"] if run["arm"] != BASE}
+    if len(set(budgets.values())) > 1:
+        lines.append(
+            "  THE BUDGETS DIFFER, since a set was capped: a difference between arms is not one "
+            "of their text alone"
+        )
+    for run in _first(outcome):
         parts = run["data"]["components"]
         shown = "; ".join(
             f"{name}: {part['tokens']:,} tokens of {part['pool_tokens']:,}, "
@@ -367,16 +374,33 @@ def _forgotten_lines(outcome: Outcome) -> str:
 
 
 def _worth_lines(outcome: Outcome) -> str:
-    """Say how domain-specific what is measured is: what the reference arm takes off the loss."""
-    base = outcome.evaluations[BASE, 0]
-    arm = outcome.facts["reference"]
-    after = outcome.evaluations[arm, min(outcome.measured.repetitions)]
+    """Say how domain-specific what is measured is, where an arm had general text alone.
+
+    The score compares models of equally many tokens, with the domain's text and without.
+    """
+    shares = {
+        run["arm"]: _domain_share(run, outcome.facts["general_data"]) for run in _first(outcome)
+    }
+    general = next((arm for arm, share in shares.items() if share == 0), None)
+    domain = next((arm for arm, share in shares.items() if share == 1), None)
+    if general is None or domain is None:
+        return ""
+    number = min(outcome.measured.repetitions)
+    without, trained = (outcome.evaluations[arm, number] for arm in (general, domain))
     losses = [
         name
-        for name, measure in base.measures.items()
+        for name, measure in without.measures.items()
         if measure.unit == "bits per byte" and name.partition("/")[0] in outcome.facts["domain"]
     ]
-    return "\n".join(str(domain_specificity(base, after, name)) for name in losses)
+    told = [str(domain_specificity(without, trained, name)) for name in losses]
+    return "\n".join(f"{one}: '{domain}' against '{general}'" for one in told)
+
+
+def _first(outcome: Outcome) -> Iterator[Mapping[str, Any]]:
+    """Yield the first repetition of each arm."""
+    for run in outcome.facts["runs"]:
+        if run["arm"] != BASE and run["repetition"] == 0:
+            yield run
 
 
 def _skipped_lines(outcome: Outcome) -> str:

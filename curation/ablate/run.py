@@ -21,6 +21,7 @@ from curation.ablate.base import (
     digest_of,
     hash_of_ids,
     prepare_base,
+    steps_between_states,
 )
 from curation.ablate.job import TrainAndMeasure
 from curation.ablate.pool import run_jobs
@@ -85,7 +86,7 @@ class Experiment:
     def run(self) -> Outcome:
         """Do everything that is not done yet; what can be wrong with the data is found first."""
         most = self.ablation.most_items
-        tasks = [read_task(path, limit=most) for path in self.ablation.tasks]
+        tasks = [some_items(read_task(path), most) for path in self.ablation.tasks]
         used = dict.fromkeys(name for arm in self.ablation.arms for name in arm.schedule.names)
         self.builds = {name: self.shop.build(self.ablation.data[name]) for name in used}
         panel = self.panel(tasks)
@@ -93,7 +94,7 @@ class Experiment:
         self.write_tokens(base)
         jobs = self.jobs(base, panel)
         self.train(base, jobs)
-        return write_outcome(self.ablation, base, panel, jobs, self.shop.store)
+        return write_outcome(self.ablation, base, panel, jobs, self.builds, self.shop.store)
 
     def write_tokens(self, base: BaseModel) -> None:
         """Write the sets that arms use as tokens of the base's tokenizer."""
@@ -118,7 +119,7 @@ class Experiment:
 
     def _probe(self, texts: Sequence[Texts]) -> list[Task]:
         """Make questions of held-out documents, none of a passage that an arm trains on."""
-        from curation.evaluate.probe import make_probe
+        from curation.evaluate.probe import ProbeSettings, make_probe
 
         if self.ablation.probe is None:
             return []
@@ -128,14 +129,22 @@ class Experiment:
             if one.name not in self.ablation.domain_sets
             for text in one.table["text"].to_pylist()
         ]
-        probe = make_probe(
-            some_documents(self.shop.build(self.ablation.probe), None, PROBE_COLUMNS),
-            name="probe",
-            items=self.ablation.probe_items,
-            general=general or None,
-            training=list(self.builds.values()),
-        )
-        return probe.tasks
+        tasks = []
+        for kind in ProbeSettings().tasks:
+            try:
+                probe = make_probe(
+                    some_documents(self.shop.build(self.ablation.probe), None, PROBE_COLUMNS),
+                    name="probe",
+                    items=self.ablation.probe_items,
+                    settings=ProbeSettings(tasks=(kind,)),
+                    general=general or None,
+                    training=list(self.builds.values()),
+                )
+            except RecipeError as error:
+                self.shop.progress.say(f"the probe has no items of the kind {kind}: {error}")
+                continue
+            tasks += probe.tasks
+        return tasks
 
     def jobs(self, base: BaseModel, panel: Panel) -> dict[tuple[str, int], TrainAndMeasure]:
         """Return one job for the base, and one for each repetition of each arm."""
@@ -149,7 +158,11 @@ class Experiment:
         self, base: BaseModel, panel: Panel, arm: Arm | None, repetition: int
     ) -> TrainAndMeasure:
         first = self.ablation.training
-        training = dataclasses.replace(first, seed=first.seed + repetition)
+        training = dataclasses.replace(
+            first,
+            seed=first.seed + repetition,
+            checkpoint_every=first.checkpoint_every or steps_between_states(first),
+        )
         names = arm.schedule.names if arm else ()
         # the arm's name is in the key: two arms on one set draw different documents of it
         key = f"{training.seed}/{arm.name}" if arm else BASE
@@ -239,6 +252,15 @@ def some_documents(
         return rows
     hashes = hash_of_ids(rows["id"].combine_chunks(), "panel")
     return rows.take(pa.array(sorted(hashes.argsort(kind="stable")[:most])))
+
+
+def some_items(task: Task, most: int | None) -> Task:
+    """Return a task with at most so many of its items, chosen by a hash of their ids."""
+    if most is None or len(task.items) <= most:
+        return task
+    ranked = sorted(task.items, key=lambda item: digest_of(item.id))[:most]
+    chosen = {item.id for item in ranked}
+    return dataclasses.replace(task, items=tuple(i for i in task.items if i.id in chosen))
 
 
 def worker_devices(workers: int | None, threads: int) -> list[str]:

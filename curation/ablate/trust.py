@@ -43,8 +43,8 @@ DECISIONS_ALIKE = 0.8
 class Sign:
     """A reason to doubt.
 
-    kind     one repetition, few items, at chance, no difference from the base, unstable over
-             repetitions, intervals wider than the spread, unstable over sizes
+    kind     one repetition, two repetitions, few items, at chance, no difference from the base,
+             unstable over repetitions, intervals wider than the spread, unstable over sizes
     measure  what it is about; "" for all
     text     one sentence for people
     """
@@ -69,6 +69,9 @@ def signs_of(
     if any(each.value_ARI.shape[1] < 2 for each in values.values()):
         text = "with one repetition nothing can be decided: another draw might turn any difference"
         signs.append(Sign("one repetition", "", f"{text} round."))
+    if any(each.value_ARI.shape[1] == 2 for each in values.values()):
+        text = "with two repetitions a difference is found where there is none in up to 9 of 100"
+        signs.append(Sign("two repetitions", "", f"{text} cases, not in 5."))
     for name, each in values.items():
         of_measure = rows.filter(pl.col("measure") == name)
         of_base = of_measure.filter(pl.col("comparison") == "base")

@@ -1,4 +1,4 @@
-"""Ctrl-C: the step under way comes to its end first."""
+"""Ctrl-C, and kill where it is handled alike: the step under way comes to its end first."""
 
 from __future__ import annotations
 
@@ -22,14 +22,19 @@ class Interrupts:
 
 @contextmanager
 def interruptible() -> Iterator[Interrupts]:
-    """Let the step under way come to its end when Ctrl-C is pressed."""
+    """Let the step under way come to its end when a signal comes that would raise otherwise.
+
+    A signal that is ignored stays ignored, and one that ends the process ends it.
+    """
     interrupts = Interrupts()
-    before = signal.getsignal(signal.SIGINT)
-    mine = threading.current_thread() is threading.main_thread() and before != signal.SIG_IGN
-    if mine:
-        signal.signal(signal.SIGINT, interrupts.note)
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    if threading.current_thread() is not threading.main_thread():
+        before = {}
+    mine = {one: handler for one, handler in before.items() if callable(handler)}
+    for one in mine:
+        signal.signal(one, interrupts.note)
     try:
         yield interrupts
     finally:
-        if mine:
-            signal.signal(signal.SIGINT, before)
+        for one, handler in mine.items():
+            signal.signal(one, handler)

@@ -18,8 +18,15 @@ import pytest
 from curation import Ablation, Arm, Base, HeldOut, Jsonl, Recipe, Schedule, Training, col, keep
 from curation.ablate.base import Workshop, prepare_base
 from curation.ablate.results import RESULTS, models, open_outcome, read_results
-from curation.ablate.run import describe_seconds, run_ablation, some_documents, worker_devices
+from curation.ablate.run import (
+    describe_seconds,
+    run_ablation,
+    some_documents,
+    some_items,
+    worker_devices,
+)
 from curation.errors import RecipeError, ResourceError
+from curation.evaluate.tasks import Task, TaskItem
 from curation.mix.tokens import Tokenizer
 from curation.store import Store
 from tests.conftest import ROOT, environment, write_jsonl
@@ -199,6 +206,34 @@ def test_a_killed_ablation_goes_on_and_ends_in_the_same_models(done, tmp_path):
     assert digest_of_models(other) == digest_of_models(store)
 
 
+@pytest.mark.slow
+def test_ctrl_c_in_the_middle_of_an_arm_keeps_its_state(done, tmp_path):
+    """Every arm under way would begin again, however long it had been trained."""
+    folder, *_ = done
+    path = tmp_path / "go.py"
+    path.write_text(
+        "import dataclasses, sys; sys.path.insert(0, sys.argv[2])\n"
+        "from pathlib import Path\n"
+        "from tests.ablate.test_run import TRAINING, small\n"
+        "from curation.ablate.run import run_ablation\n"
+        "if __name__ == '__main__':\n"
+        "    long = dataclasses.replace(TRAINING, tokens=128 * 4000, checkpoint_every=10_000)\n"
+        "    asked = small(Path(sys.argv[1]), training=long, repetitions=1, max_epochs=999.0)\n"
+        "    run_ablation(asked, store=sys.argv[3], workers=2)\n"
+    )
+    store = tmp_path / "store"
+    words = [sys.executable, str(path), str(folder), str(ROOT), str(store)]
+    run = subprocess.Popen(words, env=environment(), start_new_session=True)
+    while len(list(store.glob("trained/*/log.jsonl"))) < 2:
+        assert run.poll() is None
+        time.sleep(0.05)
+    os.killpg(run.pid, signal.SIGINT)  # as a terminal does, to parent and workers
+    assert run.wait() != 0
+    states = list(store.glob("trained/*/checkpoints/*/state.safetensors"))
+    assert len(states) == 2
+    assert not list(store.glob("trained/*/about.json"))
+
+
 def test_a_set_that_is_too_small_is_refused_before_anything_is_trained(done):
     """The arm would be trained on a text over and over, and nobody be told."""
     folder, store, _ = done
@@ -236,6 +271,34 @@ def test_a_held_out_set_without_documents_is_told(done):
         run_ablation(small(folder, held_out={"law": nothing}), store=store, workers=1)
 
 
+def test_budgets_that_differ_are_told(done):
+    """An arm that was trained on less would lose for that alone."""
+    folder, store, _ = done
+    few = write_jsonl(folder / "few.jsonl", [{"text": f"estoppel {n}"} for n in range(60)])
+    data = {
+        "law": Recipe(source=Jsonl(str(few)), steps=[HeldOut(frac=0.2)]),
+        "general": text_of(folder, "general"),
+    }
+    capped = small(folder, data=data, beyond="cap", max_epochs=1.0, repetitions=1)
+    outcome = run_ablation(capped, store=store, workers=2)
+    tokens = {run["arm"]: run.get("tokens") for run in outcome.facts["runs"]}
+    assert tokens["law"] < tokens["general"]
+    assert "THE BUDGETS DIFFER" in str(outcome)
+    assert "domain specificity" in str(outcome)
+
+
+def test_only_experiments_on_the_same_sets_are_compared_over_sizes(done):
+    """Two unrelated experiments would cast doubt on each other by the names of their arms."""
+    folder, store, outcome = done
+    assert outcome.signs_over_sizes() == []
+    assert "THE BUDGETS DIFFER" not in str(outcome)
+    longer = dataclasses.replace(TRAINING, tokens=4096)
+    other = run_ablation(small(folder, training=longer), store=store, workers=2)
+    assert other.facts["sets"] == outcome.facts["sets"]
+    twin = dataclasses.replace(other, facts={**other.facts, "sets": {}})
+    assert twin.signs_over_sizes() == []
+
+
 def test_a_base_is_trained_once_and_a_checkpoint_can_stand_in_for_it(done):
     """Minutes would be spent for each experiment on what is there already."""
     folder, store, outcome = done
@@ -267,6 +330,16 @@ def test_documents_to_measure_do_not_depend_on_their_order(tmp_path):
     assert len(few) == 10
     assert set(few) < set(more)
     assert few != [f"a.jsonl#{n}" for n in range(10)]
+
+
+def test_items_to_measure_are_drawn_from_the_whole_file():
+    """The first items of a file are often of one subject."""
+    items = tuple(TaskItem(str(n), "q", ("a", "b")) for n in range(100))
+    few = some_items(Task("t", items), 10).items
+    assert len(few) == 10
+    assert few != items[:10]
+    assert set(few) < set(some_items(Task("t", items[::-1]), 20).items)
+    assert some_items(Task("t", items), None).items == items
 
 
 def test_there_is_a_worker_for_each_device():
