@@ -212,11 +212,12 @@ def test_ctrl_c_in_the_middle_of_an_arm_keeps_its_state(done, tmp_path):
     folder, *_ = done
     path = tmp_path / "go.py"
     path.write_text(
-        "import dataclasses, sys; sys.path.insert(0, sys.argv[2])\n"
+        "import dataclasses, signal, sys; sys.path.insert(0, sys.argv[2])\n"
         "from pathlib import Path\n"
         "from tests.ablate.test_run import TRAINING, small\n"
         "from curation.ablate.run import run_ablation\n"
         "if __name__ == '__main__':\n"
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "    long = dataclasses.replace(TRAINING, tokens=128 * 4000, checkpoint_every=10_000)\n"
         "    asked = small(Path(sys.argv[1]), training=long, repetitions=1, max_epochs=999.0)\n"
         "    run_ablation(asked, store=sys.argv[3], workers=2)\n"
