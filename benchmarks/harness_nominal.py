@@ -24,10 +24,9 @@ from scipy import stats
 from benchmarks.experiments import domain, general, small_base
 from benchmarks.measure import Report, arguments
 from curation import Ablation, Arm, Schedule, Training
-from curation.ablate.arms import BASE
 from curation.ablate.results import Outcome
 from curation.ablate.run import run_ablation
-from curation.ablate.verdict import Measured, RunFacts, judge
+from curation.ablate.verdict import BASE, Measured, RunFacts, judge
 from curation.engine.progress import PlainProgress
 
 ALPHA = 0.05

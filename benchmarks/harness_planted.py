@@ -21,10 +21,9 @@ import polars as pl
 from benchmarks.experiments import domain, general, pool, shuffled_words, small_base, template_pages
 from benchmarks.measure import Report, arguments
 from curation import Ablation, Arm, Schedule, Training
-from curation.ablate.arms import BASE
 from curation.ablate.results import Outcome
 from curation.ablate.run import run_ablation
-from curation.ablate.verdict import Measured, RunFacts, judge
+from curation.ablate.verdict import BASE, Measured, RunFacts, judge
 from curation.engine.progress import PlainProgress
 
 REFERENCE = "cybersecurity"

@@ -199,11 +199,11 @@ def predict(
     """
     from fnmatch import fnmatch
 
-    from curation.ablate.arms import BASE
     from curation.ablate.correlations import correlation_tables
     from curation.ablate.predict import predict as fit
     from curation.ablate.prediction import Question
     from curation.ablate.results import LOSS, models, read_results
+    from curation.ablate.verdict import BASE
 
     if tables is not None:
         correlation_tables(models(store)).write(tables)

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curation.ablate.base import Base, check_names
+from curation.ablate.base import Base
+from curation.ablate.verdict import BASE
 from curation.errors import RecipeError, nearest
-from curation.mix.budget import Beyond
+from curation.mix.budget import MAX_EPOCHS, Beyond
 from curation.mix.schedule import Schedule
 from curation.mix.tokens import DocumentIds
 from curation.recipe import Keep, KeepBest, Recipe, Sample, Selection
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 #: Rules over these columns keep what is measured out of what is trained on: none is ever left out.
 PROTECTED = ("held_out", "contaminated_by")
-#: The name that the model before any arm has in every table.
-BASE = "base"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +84,7 @@ class Ablation:
     domain: Sequence[str] = ()
     general_data: Sequence[str] = ("general",)
     reference: str = ""
-    max_epochs: float = 4.0
+    max_epochs: float = MAX_EPOCHS
     beyond: Beyond = "error"
     most_items: int | None = 1500
     keep_models: bool = True
@@ -99,7 +98,7 @@ class Ablation:
                 "an ablation needs arms, each with a name of its own.", found=", ".join(names)
             )
         for arm in self.arms:
-            check_names(arm.schedule, self.data, f"arm '{arm.name}'")
+            arm.schedule.validate(self.data, who=f"arm '{arm.name}'")
         if self.reference and self.reference not in names:
             raise RecipeError(
                 f"there is no arm '{self.reference}' to compare with.",

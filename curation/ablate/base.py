@@ -28,6 +28,7 @@ import pyarrow as pa
 from curation.arrow import bytes_and_offsets
 from curation.engine.progress import Progress
 from curation.errors import RecipeError, ResourceError, nearest
+from curation.mix.budget import MAX_EPOCHS
 from curation.mix.schedule import Schedule
 from curation.recipe import Recipe
 from curation.stage import content_hash
@@ -100,7 +101,7 @@ class Base:
                 "the base is trained on sequences that are longer than its context.",
                 found=f"sequence_length={self.training.sequence_length}, context={self.context}",
             )
-        check_names(self.mixture, self.data, "the base")
+        self.mixture.validate(self.data, who="the base")
 
     @property
     def mixture(self) -> Schedule:
@@ -212,7 +213,7 @@ def batches_of(
     training: Training,
     *,
     key: str,
-    max_epochs: float = 4.0,
+    max_epochs: float = MAX_EPOCHS,
     beyond: Beyond = "error",
 ) -> Batches:
     """Return the batches of a run; documents are drawn by ``key``, their order by the seed."""
@@ -231,9 +232,10 @@ def batches_of(
     )
 
 
-def steps_between_states(training: Training) -> int:
-    """Return how many steps may be lost to a kill where the settings do not say."""
-    return max(LEAST_STEPS, training.tokens // training.batch_tokens // STATES)
+def with_states(training: Training) -> Training:
+    """Return the settings with states in the course of a run, where they do not say how many."""
+    every = max(LEAST_STEPS, training.tokens // training.batch_tokens // STATES)
+    return dataclasses.replace(training, checkpoint_every=training.checkpoint_every or every)
 
 
 def hash_of_ids(ids: pa.Array, key: str) -> U64:
@@ -284,11 +286,13 @@ def _train(
     )
     began = time.monotonic()
     shop.progress.say(f"training a base of {parameter_count(model):,} parameters in {folder}")
-    training = base.training
-    if training.checkpoint_every is None:
-        training = dataclasses.replace(training, checkpoint_every=steps_between_states(training))
     trained = train(
-        model, batches, training, folder=folder, tokenizer=tokenizer, progress=shop.progress
+        model,
+        batches,
+        with_states(base.training),
+        folder=folder,
+        tokenizer=tokenizer,
+        progress=shop.progress,
     )
     facts = {
         "model": base.preset,
@@ -315,13 +319,3 @@ def _opened(base: Base) -> BaseModel:
     fingerprint = digest_of([VERSION, content_hash(base.checkpoint), tokenizer.fingerprint])
     where = Path(base.checkpoint)
     return BaseModel(where, Path(base.tokenizer or where), fingerprint, facts)
-
-
-def check_names(schedule: Schedule, data: Mapping[str, Recipe], who: str) -> None:
-    missing = [name for name in schedule.names if name not in data]
-    if missing:
-        raise RecipeError(
-            f"{who} trains on '{missing[0]}', which is no set of its data.",
-            present=", ".join(data),
-            remedy=nearest(missing[0], data),
-        )

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from curation.ablate.arms import BASE, Ablation
+from curation.ablate.arms import Ablation
 from curation.ablate.base import BaseModel, digest_of
 from curation.ablate.job import TrainAndMeasure, read_evaluation
-from curation.ablate.verdict import Judging, Measured, RunFacts, Verdict, judge
+from curation.ablate.verdict import BASE, Judging, Measured, RunFacts, Verdict, judge
 from curation.ablate.worth import domain_specificity
 from curation.errors import ResourceError
 from curation.evaluate.forgetting import forgetting
@@ -95,6 +95,15 @@ class Outcome:
 
         primary  names of measures; those of the ablation where none is given
         """
+        if not primary and not pairs and judging is None:
+            return self._verdict
+        return self._judge(primary, pairs, judging)
+
+    @cached_property
+    def _verdict(self) -> Verdict:
+        return self._judge((), False, None)
+
+    def _judge(self, primary: Sequence[str], pairs: bool, judging: Judging | None) -> Verdict:
         several = len(self.measured.arms) > 1
         return judge(
             self.measured,
@@ -128,13 +137,12 @@ class Outcome:
         """Return where models of other sizes or budgets, on the same sets, rank arms otherwise."""
         from curation.ablate.trust import unstable_over_sizes
 
-        mine = self.verdict().rows
         signs: list[Sign] = []
         for other in outcomes(self.folder.parent.parent):
             alike = all(other.facts.get(n) == self.facts[n] for n in ("sets", "panel"))
             if alike and _size(other) != _size(self):
-                between = (_size(self), _size(other))
-                signs += unstable_over_sizes(mine, other.verdict().rows, between=between)
+                rows = (self.verdict().rows, other.verdict().rows)
+                signs += unstable_over_sizes(*rows, between=(_size(self), _size(other)))
         return list(dict.fromkeys(signs))
 
     def describe(self, *, all_measures: bool = False) -> str:

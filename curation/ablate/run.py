@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from curation.ablate.arms import BASE, Ablation, Arm
+from curation.ablate.arms import Ablation, Arm
 from curation.ablate.base import (
     VERSION,
     BaseModel,
@@ -21,11 +21,12 @@ from curation.ablate.base import (
     digest_of,
     hash_of_ids,
     prepare_base,
-    steps_between_states,
+    with_states,
 )
 from curation.ablate.job import TrainAndMeasure
 from curation.ablate.pool import run_jobs
 from curation.ablate.results import Outcome, write_outcome
+from curation.ablate.verdict import BASE
 from curation.engine.progress import Progress
 from curation.engine.run import usable_cores
 from curation.errors import RecipeError, RunStopped
@@ -129,11 +130,12 @@ class Experiment:
             if one.name not in self.ablation.domain_sets
             for text in one.table["text"].to_pylist()
         ]
+        documents = some_documents(self.shop.build(self.ablation.probe), None, PROBE_COLUMNS)
         tasks = []
         for kind in ProbeSettings().tasks:
             try:
                 probe = make_probe(
-                    some_documents(self.shop.build(self.ablation.probe), None, PROBE_COLUMNS),
+                    documents,
                     name="probe",
                     items=self.ablation.probe_items,
                     settings=ProbeSettings(tasks=(kind,)),
@@ -158,11 +160,7 @@ class Experiment:
         self, base: BaseModel, panel: Panel, arm: Arm | None, repetition: int
     ) -> TrainAndMeasure:
         first = self.ablation.training
-        training = dataclasses.replace(
-            first,
-            seed=first.seed + repetition,
-            checkpoint_every=first.checkpoint_every or steps_between_states(first),
-        )
+        training = with_states(dataclasses.replace(first, seed=first.seed + repetition))
         names = arm.schedule.names if arm else ()
         # the arm's name is in the key: two arms on one set draw different documents of it
         key = f"{training.seed}/{arm.name}" if arm else BASE

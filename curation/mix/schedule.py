@@ -144,12 +144,12 @@ class Schedule:
         """The components that have any share, sorted."""
         return tuple(sorted({n for p in self.phases for n, share in p.shares.items() if share}))
 
-    def validate(self, present: Collection[str]) -> None:
+    def validate(self, present: Collection[str], *, who: str = "the schedule") -> None:
         """Raise RecipeError unless there is something by the name of every component."""
         for name in self.names:
             if name not in present:
                 raise RecipeError(
-                    f"the schedule takes tokens of '{name}', and there is no such token set.",
+                    f"{who} trains on '{name}', which is no set of its data: no such token set.",
                     present=", ".join(present),
                     remedy=nearest(name, present),
                 )
