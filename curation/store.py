@@ -129,30 +129,38 @@ class Store:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the store for one run; ResourceError where another run holds it."""
-        with self._open_lock() as file:
+        with self.held("lock", f"another run is using the store {self.path}."):
+            self._sweep()
+            try:
+                yield
+            finally:
+                self._sweep()
+
+    @contextmanager
+    def held(self, name: str, told: str) -> Iterator[None]:
+        """Hold one of the store's lock files; ResourceError, so worded, where another holds it."""
+        with self._open_lock(name) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 file.seek(0)
                 raise ResourceError(
-                    f"another run is using the store {self.path}.",
+                    told,
                     found=file.read().strip(),
                     remedy="wait for it to end, or give this run another --store",
                 ) from None
             file.truncate(0)
             file.write(f"process {os.getpid()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
             file.flush()
-            self._sweep()
             try:
                 yield
             finally:
-                self._sweep()
                 file.truncate(0)
 
-    def _open_lock(self) -> TextIO:
+    def _open_lock(self, name: str) -> TextIO:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            return open(self.path / "lock", "a+")
+            return open(self.path / name, "a+")
         except OSError as error:
             raise ResourceError(
                 f"the store {self.path} cannot be written.",
@@ -363,9 +371,26 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return found
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write JSON under a temporary name and rename it."""
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary name, and give what was written there the name that it is for."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    temporary.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    yield temporary
     os.replace(temporary, path)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON under a temporary name and rename it."""
+    with replacing(path) as temporary:
+        text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)
+        temporary.write_text(text + "\n")
+
+
+@contextmanager
+def waiting_for(path: Path) -> Iterator[None]:
+    """Hold a lock file against other processes; they wait until it is free."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

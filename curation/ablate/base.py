@@ -12,23 +12,19 @@ never trained twice.
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import hashlib
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from curation.arrow import bytes_and_offsets
 from curation.engine.progress import Progress
-from curation.errors import RecipeError, ResourceError, nearest
-from curation.mix.budget import MAX_EPOCHS
+from curation.errors import RecipeError, nearest
+from curation.mix.budget import MAX_EPOCHS, salted_hash_of_ids
 from curation.mix.schedule import Schedule
 from curation.recipe import Recipe
 from curation.stage import content_hash
@@ -40,8 +36,6 @@ if TYPE_CHECKING:
     from curation.mix.budget import Beyond
     from curation.mix.stream import Batches
     from curation.mix.tokens import DocumentIds, Tokenizer, TokenSet
-
-U64 = npt.NDArray[np.uint64]
 
 #: A run keeps so many states in its course, from which it goes on after a kill.
 STATES = 10
@@ -146,19 +140,10 @@ class Workshop:
     workers: int | None = None
     progress: Progress = field(default_factory=Progress)
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self) -> AbstractContextManager[None]:
         """Hold the store's experiments; ResourceError where another process holds them."""
-        self.store.path.mkdir(parents=True, exist_ok=True)
-        with open(self.store.path / "experiments.lock", "a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ResourceError(
-                    f"another process trains in the store {self.store.path}.",
-                    remedy="wait for it to end, or give this one another --store",
-                ) from None
-            yield
+        told = f"another process trains in the store {self.store.path}."
+        return self.store.held("experiments.lock", told)
 
     def build(self, recipe: Recipe) -> Build:
         """Run a recipe, or take what the store holds."""
@@ -238,15 +223,6 @@ def with_states(training: Training) -> Training:
     return dataclasses.replace(training, checkpoint_every=training.checkpoint_every or every)
 
 
-def hash_of_ids(ids: pa.Array, key: str) -> U64:
-    """Return uint64[N]: a hash of each id with a key."""
-    from curation.kernels.hashing import hash_bytes
-    from curation.kernels.packing import scattered
-    from curation.mix.budget import salted
-
-    return scattered(hash_bytes(*bytes_and_offsets(ids)), salted(key))
-
-
 def _tokenizer(base: Base, builds: Mapping[str, Build], shop: Workshop) -> Tokenizer:
     from curation.mix.tokens import Tokenizer
 
@@ -266,7 +242,7 @@ def _sample(build: Build, most_bytes: int) -> Iterator[str]:
     total = build.facts["funnel"][-1]["bytes"]
     share = min(1.0, most_bytes / max(1, total))
     for _, _, rows in build.reader(build.outcomes[-1]).batches(["id", "text"]):
-        chosen = hash_of_ids(rows["id"], "tokenizer") <= share * float(2**64 - 1)
+        chosen = salted_hash_of_ids(rows["id"], "tokenizer") <= share * float(2**64 - 1)
         yield from filter(None, rows["text"].filter(pa.array(chosen)).to_pylist())
 
 

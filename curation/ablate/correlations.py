@@ -18,6 +18,7 @@ import polars as pl
 
 from curation.errors import RecipeError, ResourceError, nearest
 from curation.evaluate.measures import Evaluation
+from curation.store import replacing
 
 LOSS_FILE, LOSS_KEY = "bpb.csv", "id"
 ERROR_FILE, ERROR_KEY = "error.csv", "benchmark"
@@ -41,15 +42,14 @@ class CorrelationTables:
 
     def write(self, folder: str | os.PathLike[str]) -> None:
         """Write both tables as CSV, each under a temporary name first."""
-        target = Path(folder)
-        target.mkdir(parents=True, exist_ok=True)
         for name, table in ((LOSS_FILE, self.losses), (ERROR_FILE, self.errors)):
-            temporary = target / f"{name}.tmp-{os.getpid()}"
-            with temporary.open("w", encoding="utf-8", newline="") as file:
+            with (
+                replacing(Path(folder) / name) as temporary,
+                temporary.open("w", encoding="utf-8", newline="") as file,
+            ):
                 rows = csv.writer(file, lineterminator="\n")
                 rows.writerow(table.columns)
                 rows.writerows(table.rows())
-            os.replace(temporary, target / name)
 
 
 def correlation_tables(

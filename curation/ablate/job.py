@@ -10,8 +10,6 @@ evaluation of the models that are there and no training.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -27,7 +25,7 @@ from curation.engine.progress import Progress
 from curation.evaluate.measures import Evaluation, Measure
 from curation.mix.budget import Beyond
 from curation.mix.schedule import Schedule
-from curation.store import read_json, write_json
+from curation.store import read_json, replacing, waiting_for, write_json
 from curation.train.settings import Training
 
 if TYPE_CHECKING:
@@ -67,9 +65,7 @@ class TrainAndMeasure:
 
         A worker whose parent was killed may still have the run: it is waited for.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / "lock", "a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with waiting_for(self.folder / "lock"):
             if not self.measured:
                 self._run(tell)
 
@@ -163,10 +159,8 @@ class TrainAndMeasure:
 
 def write_evaluation(found: Evaluation, stem: Path, *, extra: Mapping[str, float]) -> None:
     """Write items as STEM.parquet, the rest as STEM.json, which comes last."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    temporary = stem.with_suffix(f".tmp-{os.getpid()}")
-    found.items.write_parquet(temporary)
-    os.replace(temporary, stem.with_suffix(".parquet"))
+    with replacing(stem.with_suffix(".parquet")) as temporary:
+        found.items.write_parquet(temporary)
     measures = [vars(measure) for measure in found.measures.values()]
     facts = {"measures": measures, "skipped": found.skipped, "facts": {**found.facts, **extra}}
     write_json(stem.with_suffix(".json"), facts)

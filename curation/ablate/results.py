@@ -27,7 +27,7 @@ from curation.ablate.worth import domain_specificity
 from curation.errors import ResourceError
 from curation.evaluate.forgetting import forgetting
 from curation.evaluate.measures import Evaluation
-from curation.store import Store, read_json, write_json
+from curation.store import Store, read_json, replacing, write_json
 
 if TYPE_CHECKING:
     from curation.ablate.trust import Sign
@@ -213,7 +213,8 @@ def write_outcome(
     folder = store.path / "ablations" / name
     write_json(folder / "ablation.json", facts)
     outcome = Outcome(folder, facts)
-    _write_parquet(folder / "results.parquet", outcome.table())
+    with replacing(folder / "results.parquet") as temporary:
+        outcome.table().write_parquet(temporary)
     (folder / "verdict.txt").write_text(f"{outcome}\n")
     return outcome
 
@@ -267,12 +268,6 @@ def models(store: str | os.PathLike[str]) -> dict[str, Evaluation]:
 def _describe_base(base: BaseModel) -> str:
     trained = f" after {base.facts['tokens']:,} tokens" if "tokens" in base.facts else ""
     return f"{base.facts['model']}{trained} ({base.fingerprint[:8]})"
-
-
-def _write_parquet(path: Path, frame: pl.DataFrame) -> None:
-    temporary = path.with_suffix(f".tmp-{os.getpid()}")
-    frame.write_parquet(temporary)
-    os.replace(temporary, path)
 
 
 # ---------------------------------------------------------------- tables

@@ -19,7 +19,6 @@ from curation.ablate.base import (
     Workshop,
     batches_of,
     digest_of,
-    hash_of_ids,
     prepare_base,
     with_states,
 )
@@ -32,6 +31,7 @@ from curation.engine.run import usable_cores
 from curation.errors import RecipeError, RunStopped
 from curation.evaluate.panel import Panel, Texts
 from curation.evaluate.tasks import Task, read_task
+from curation.mix.budget import salted_hash_of_ids
 from curation.mix.tokens import Tokenizer, TokenSet
 from curation.store import Store
 
@@ -248,7 +248,7 @@ def some_documents(
     rows = rows.cast(pa.schema([(name, pa.large_string()) for name in rows.column_names]))
     if most is None or rows.num_rows <= most:
         return rows
-    hashes = hash_of_ids(rows["id"].combine_chunks(), "panel")
+    hashes = salted_hash_of_ids(rows["id"].combine_chunks(), "panel")
     return rows.take(pa.array(sorted(hashes.argsort(kind="stable")[:most])))
 
 

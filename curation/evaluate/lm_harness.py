@@ -23,6 +23,7 @@ import pyarrow as pa
 from curation.errors import RecipeError, ResourceError
 from curation.evaluate.measures import ITEMS, Evaluation, Measure
 from curation.evaluate.tasks import Task
+from curation.store import replacing
 
 #: The item of a row that stands for a whole task.
 WHOLE = "all"
@@ -95,10 +96,8 @@ def run_harness(
 
 
 def _kept(found: Mapping[str, Any], path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    temporary.write_text(json.dumps(found, default=str, ensure_ascii=False), encoding="utf-8")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(found, default=str, ensure_ascii=False), encoding="utf-8")
     return path
 
 

@@ -34,6 +34,7 @@ from curation.evaluate.sentences import Document, read_document
 from curation.evaluate.tasks import Task, TaskItem
 from curation.evaluate.terms import KINDS, TermRules, find_terms
 from curation.evaluate.titles import Titled, TitlePool, find_titled, with_telling_titles
+from curation.store import replacing
 
 #: Cuts of a document that are looked at for each item that it may give.
 POOL_TIMES = 3
@@ -314,14 +315,12 @@ def _item(name: str, source: str, shown: str, texts: Sequence[str], place: int) 
 def write_task(task: Task, path: str | os.PathLike[str]) -> Path:
     """Write a task as JSON lines, which ``read_task`` and ``curation contamination`` read."""
     file = Path(path)
-    file.parent.mkdir(parents=True, exist_ok=True)
     lines = []
     for item in task.items:
         record: dict[str, object] = {"id": item.id, "source": item.source}
         record |= {"context": item.context, "question": item.question}
         record |= {"choices": list(item.choices), "answer": item.answer}
         lines.append(json.dumps(record, ensure_ascii=False) + "\n")
-    partial = file.with_name(f"{file.name}.part")
-    partial.write_text("".join(lines), encoding="utf-8")
-    os.replace(partial, file)
+    with replacing(file) as temporary:
+        temporary.write_text("".join(lines), encoding="utf-8")
     return file

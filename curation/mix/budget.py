@@ -20,6 +20,8 @@ from curation.arrow import bytes_and_offsets
 from curation.errors import RecipeError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from curation.mix.tokens import TokenSet
 
 I64 = npt.NDArray[np.int64]
@@ -147,6 +149,14 @@ def _too_small(token_set: TokenSet, asked: str, max_epochs: float) -> RecipeErro
         allowed=f"max_epochs={max_epochs:g}: {int(max_epochs * token_set.tokens):,} tokens",
         remedy="lower tokens, raise max_epochs, or beyond='cap' (fewer tokens) or 'repeat'",
     )
+
+
+def salted_hash_of_ids(ids: pa.Array, *facts: object) -> U64:
+    """Return uint64[D]: a hash of each id, other ones for other facts."""
+    from curation.kernels.hashing import hash_bytes
+    from curation.kernels.packing import scattered
+
+    return scattered(hash_bytes(*bytes_and_offsets(ids)), salted(*facts))
 
 
 def _hashes(token_set: TokenSet) -> U64:

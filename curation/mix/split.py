@@ -8,10 +8,10 @@ from typing import ClassVar, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.arrow import bytes_and_offsets, is_valid, to_column
+from curation.arrow import is_valid, to_column
 from curation.columns import columns
 from curation.errors import RecipeError
-from curation.mix.budget import salted
+from curation.mix.budget import salted_hash_of_ids
 from curation.stage import Annotator
 
 
@@ -49,12 +49,9 @@ class HeldOut(Annotator):
             raise RecipeError("HeldOut takes a share between 0 and 1.", found=f"frac={self.frac}")
 
     def annotate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        from curation.kernels.hashing import hash_bytes
-        from curation.kernels.packing import scattered
-
         name = batch["id"]
         if self.by == "group_id":
             name = pc.coalesce(batch["group_id"], name)
-        value_N = scattered(hash_bytes(*bytes_and_offsets(name)), salted("held out", self.seed))
+        value_N = salted_hash_of_ids(name, "held out", self.seed)
         held_N = value_N < int(self.frac * 2.0**64)
         return pa.RecordBatch.from_arrays([to_column(held_N, is_valid(name))], schema=self.writes)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from curation.errors import RecipeError, ResourceError
 from curation.stage import attempt
-from curation.store import read_json, write_json
+from curation.store import read_json, replacing, write_json
 
 if TYPE_CHECKING:
     import tokenizers
@@ -134,9 +134,8 @@ class Tokenizer:
         config.setdefault("eos_token", end)
         for name, text in {**self._beside, "tokenizer.json": self._written}.items():
             if name != "tokenizer_config.json":
-                temporary = into / f"{name}.tmp-{os.getpid()}"
-                temporary.write_text(text)
-                os.replace(temporary, into / name)
+                with replacing(into / name) as temporary:
+                    temporary.write_text(text)
         write_json(into / "tokenizer_config.json", config)
 
     def encode(self, texts: Sequence[str]) -> list[I32]:

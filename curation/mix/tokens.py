@@ -17,7 +17,6 @@ D documents of the set, N documents of a batch, S tokens of a shard
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,7 +34,7 @@ from curation.arrow import bytes_and_offsets, from_bytes_and_offsets, to_column,
 from curation.engine.progress import Progress
 from curation.errors import IntegrityError, RecipeError, ResourceError
 from curation.mix.tokenizer import Tokenizer as Tokenizer
-from curation.store import canonical_json, read_json, write_json
+from curation.store import canonical_json, read_json, waiting_for, write_json
 
 if TYPE_CHECKING:
     from curation.build import Build
@@ -240,7 +239,7 @@ def write_tokens(
     }
     digest = hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:16]
     path, facts = Path(folder), {**identity, "fingerprint": digest}
-    with _locked(path):
+    with waiting_for(path / "lock"):
         known = read_json(path / MANIFEST) or {}
         if known.get("complete"):
             if known.get("fingerprint") != digest:
@@ -254,15 +253,6 @@ def write_tokens(
         writer = _Writer(path, facts, tokenizer, shard_tokens, known)
         writer.write(_rows_of(rows, document_ids), document_ids, progress or Progress())
     return TokenSet.open(path)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold a folder against other processes that write the same set; they wait and find it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield
 
 
 @contextmanager
