@@ -12,7 +12,9 @@ CurationError
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Iterable
+from typing import Any
 
 
 class CurationError(Exception):
@@ -62,6 +64,21 @@ class RunStopped(CurationError):
 
 def _rebuild(kind: type[CurationError], headline: str, facts: dict[str, str]) -> CurationError:
     return kind(headline, **facts)
+
+
+def needed(module: str, extra: str) -> Any:
+    """Import a module that comes with one of the package's extras.
+
+    Raises ResourceError that says how to install it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ResourceError(
+            f"the package {module.partition('.')[0]} is not installed.",
+            found=str(error),
+            remedy=f'pip install "curation[{extra}]"',
+        ) from error
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -14,7 +14,6 @@ from typing import Literal
 from curation import (
     Ablation,
     Arm,
-    Chunk,
     GopherQuality,
     GopherRepetition,
     HeldOut,
@@ -32,10 +31,6 @@ from curation import (
 from curation.ablate.arms import task_name
 from curation.recipe import Step
 from curation.recipe_file import find_function
-
-#: Held-out documents are measured in pieces that fit into the model's context, so that a few long
-#: ones do not outweigh the rest.
-MEASURED_CHARS = 700
 
 
 def ablation(  # noqa: PLR0913  the flags of the experiment
@@ -72,6 +67,7 @@ def ablation(  # noqa: PLR0913  the flags of the experiment
     """
     base_file = Path(__file__).with_name("base.py")
     general_text = find_function(f"{base_file}:general_text")
+    measured_pieces = find_function(f"{base_file}:measured_pieces")
     text = Jsonl(domain, source_field="source")
     data = {
         "raw": Recipe(source=text, steps=_for_training()),
@@ -108,7 +104,7 @@ def ablation(  # noqa: PLR0913  the flags of the experiment
         held_out={
             "domain": Recipe(
                 source=text,
-                steps=[*_held_out(), Chunk(max_chars=MEASURED_CHARS)],
+                steps=[*_held_out(), measured_pieces()],
             ),
             "general": general_text(general, held_out=True),
         },

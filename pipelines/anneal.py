@@ -36,8 +36,7 @@ def anneal(  # noqa: PLR0913  the flags of the experiment
     most_items   held-out texts measured, of each set
     """
     base_file = Path(__file__).with_name("base.py")
-    general_text = find_function(f"{base_file}:general_text")
-    domain_text = find_function(f"{base_file}:domain_text")
+    data, held_out = find_function(f"{base_file}:domain_and_general")(domain, general)
     base = find_function(f"{base_file}:base")(
         texts=general, preset=preset, tokens=base_tokens, learning_rate=learning_rate
     )
@@ -45,10 +44,7 @@ def anneal(  # noqa: PLR0913  the flags of the experiment
         base=dataclasses.replace(
             base, training=dataclasses.replace(base.training, schedule="constant")
         ),
-        data={
-            "domain": domain_text(domain),
-            "general": general_text(general),
-        },
+        data=data,
         arms=[
             Arm(name="general text alone", schedule=Schedule.plain("general")),
             *(
@@ -68,9 +64,6 @@ def anneal(  # noqa: PLR0913  the flags of the experiment
             min_learning_rate_frac=0.0,
         ),
         repetitions=repetitions,
-        held_out={
-            "domain": domain_text(domain, held_out=True),
-            "general": general_text(general, held_out=True),
-        },
+        held_out=held_out,
         most_items=most_items,
     )

@@ -66,7 +66,7 @@ def general_text(texts: tuple[str, ...], *, held_out: bool = False) -> Recipe:
             keep(col("word_count") >= 20, because="too short"),
             HeldOut(frac=0.02),
             keep(part, because="for training" if held_out else "held out"),
-            Chunk(max_chars=MEASURED_CHARS if held_out else PIECE_CHARS),
+            measured_pieces() if held_out else Chunk(max_chars=PIECE_CHARS),
         ],
     )
 
@@ -79,9 +79,28 @@ def domain_text(texts: str, *, held_out: bool = False) -> Recipe:
         steps=[
             HeldOut(frac=0.05),
             keep(part, because="for training" if held_out else "held out"),
-            *([Chunk(max_chars=MEASURED_CHARS)] if held_out else []),
+            *([measured_pieces()] if held_out else []),
         ],
     )
+
+
+def domain_and_general(
+    domain: str, general: tuple[str, ...]
+) -> tuple[dict[str, Recipe], dict[str, Recipe]]:
+    """A domain's and general text, for training and held out."""
+    trained, held_out = (
+        {
+            "domain": domain_text(domain, held_out=held_out),
+            "general": general_text(general, held_out=held_out),
+        }
+        for held_out in (False, True)
+    )
+    return trained, held_out
+
+
+def measured_pieces() -> Chunk:
+    """The pieces that what is measured is cut to."""
+    return Chunk(max_chars=MEASURED_CHARS)
 
 
 def quickstart_texts() -> Source:

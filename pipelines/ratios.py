@@ -34,15 +34,11 @@ def ratios(  # noqa: PLR0913  the flags of the experiment
     most_items   held-out texts measured, of each set
     """
     base_file = Path(__file__).with_name("base.py")
-    general_text = find_function(f"{base_file}:general_text")
-    domain_text = find_function(f"{base_file}:domain_text")
+    data, held_out = find_function(f"{base_file}:domain_and_general")(domain, general)
     steps = tokens // (16 * 256)
     return Ablation(
         base=find_function(f"{base_file}:base")(texts=general, preset=preset, tokens=base_tokens),
-        data={
-            "domain": domain_text(domain),
-            "general": general_text(general),
-        },
+        data=data,
         arms=[
             Arm(name=f"share {share:.0%}", schedule=Schedule.replay("domain", "general", 1 - share))
             for share in (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
@@ -54,10 +50,7 @@ def ratios(  # noqa: PLR0913  the flags of the experiment
             evaluate_every=max(1, steps // 4),
         ),
         repetitions=repetitions,
-        held_out={
-            "domain": domain_text(domain, held_out=True),
-            "general": general_text(general, held_out=True),
-        },
+        held_out=held_out,
         reference="share 50%",
         most_items=most_items,
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from curation.errors import ResourceError, needed
 from tests.conftest import ROOT, environment
 
 HEAVY = ("torch", "ray", "vllm", "transformers", "pandas")
@@ -142,3 +143,11 @@ def test_the_parsing_of_imports_sees_them_all(tmp_path: Path) -> None:
     inside = {"curation.engine", "curation.engine.plan"}
     assert set(imports(path, anywhere=True)) == top | inside
     assert len(FILES) > 30
+
+
+def test_a_package_that_is_not_there_is_named_with_what_installs_it() -> None:
+    """Whoever took the small core would see a traceback in the middle of an experiment."""
+    with pytest.raises(ResourceError, match="package nothing_here is not installed") as told:
+        needed("nothing_here.part", "train")
+    assert told.value.facts["remedy"] == 'pip install "curation[train]"'
+    assert needed("json", "train").dumps(1) == "1"

@@ -38,12 +38,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from curation.errors import ResourceError
+from curation.errors import needed
 from curation.kernels.bootstrap import replicates
 
 F64 = npt.NDArray[np.float64]
@@ -93,7 +93,8 @@ class Estimate:
         """How often a difference at least as large would come out if there were none."""
         if self.error == 0:
             return 1.0 if self.difference == 0 else 0.0
-        return float(2 * _special().stdtr(self.freedom, -abs(self.difference) / self.error))
+        t = -abs(self.difference) / self.error
+        return float(2 * needed("scipy.special", "train").stdtr(self.freedom, t))
 
     def interval(self, alpha: float) -> tuple[float, float]:
         """Return where the true difference lies, but for the share ``alpha`` of such intervals.
@@ -111,7 +112,7 @@ class Estimate:
         """
         if not self.known or self.error == 0:
             return self.error
-        special = _special()
+        special = needed("scipy.special", "train")
         place_Q = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
         found_Q = np.sqrt(2 * special.gammaincinv(self.freedom / 2, place_Q) / self.freedom)
         threshold_Q = _quantile(self.freedom, alpha) * found_Q
@@ -311,7 +312,7 @@ def _bartlett(log_A: F64, freedom: int) -> float:
     top = log_A.max()
     pooled = top + math.log(np.exp(log_A - top).mean())
     statistic = freedom * (arms * pooled - log_A.sum()) / (1 + (arms + 1) / (3 * arms * freedom))
-    return float(_special().chdtrc(arms - 1, max(statistic, 0.0)))
+    return float(needed("scipy.special", "train").chdtrc(arms - 1, max(statistic, 0.0)))
 
 
 def _centred(array: F64) -> F64:
@@ -320,15 +321,4 @@ def _centred(array: F64) -> F64:
 
 
 def _quantile(freedom: float, alpha: float) -> float:
-    return float(_special().stdtrit(freedom, 1 - alpha / 2))
-
-
-def _special() -> Any:
-    try:
-        import scipy.special
-    except ImportError as error:
-        raise ResourceError(
-            "a verdict needs scipy, which is not installed.",
-            remedy='pip install "curation[train]"',
-        ) from error
-    return scipy.special
+    return float(needed("scipy.special", "train").stdtrit(freedom, 1 - alpha / 2))

@@ -26,7 +26,7 @@ from curation.ablate.job import TrainAndMeasure
 from curation.ablate.pool import run_jobs
 from curation.ablate.results import Outcome, write_outcome
 from curation.ablate.verdict import BASE
-from curation.engine.progress import Progress
+from curation.engine.progress import Progress, Words
 from curation.engine.run import usable_cores
 from curation.errors import RecipeError, RunStopped
 from curation.evaluate.panel import Panel, Texts
@@ -201,7 +201,7 @@ class Experiment:
             + self._expected(base, left, len(devices))
         )
         self.shop.progress.begin(
-            "train and measure", len(left), 0, len(left) * PARTS, noun="run", unit="runs"
+            "train and measure", len(left), 0, len(left) * PARTS, words=Words("run", "runs")
         )
         run_jobs(
             left,

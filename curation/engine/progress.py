@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TextIO
+from typing import NamedTuple, TextIO
+
+
+class Words(NamedTuple):
+    """What a shard is called, and what rows are."""
+
+    noun: str = "shard"
+    unit: str = "rows"
+
+
+USUAL = Words()
 
 
 class Progress:
     """Shows nothing; the base of those that do."""
 
     def begin(
-        self,
-        title: str,
-        shards: int,
-        finished: int,
-        total_bytes: int,
-        *,
-        noun: str = "shard",
-        unit: str = "rows",
+        self, title: str, shards: int, finished: int, total_bytes: int, words: Words = USUAL
     ) -> None:
         """Begin a phase: its title, shards, how many are finished already, bytes of input left.
 
-        noun, unit  what shards and rows are called, where the work is another
+        words  what shards and rows are called, where the work is another
         """
 
     def advance(self, rows: int, payload_bytes: int, shards: int, input_bytes: int) -> None:
@@ -45,20 +48,13 @@ class PlainProgress(Progress):
         self._last, self._unit = "", "rows"
 
     def begin(
-        self,
-        title: str,
-        shards: int,
-        finished: int,
-        total_bytes: int,
-        *,
-        noun: str = "shard",
-        unit: str = "rows",
+        self, title: str, shards: int, finished: int, total_bytes: int, words: Words = USUAL
     ) -> None:
         self._end_phase()
-        self._total, self._unit = total_bytes, unit
+        self._total, self._unit = total_bytes, words.unit
         self._began = self._told = time.monotonic()
         kept = f", {finished} of them finished before" if finished else ""
-        self.say(f"{title}: {shards:,} {noun}{'s' * (shards != 1)}{kept}")
+        self.say(f"{title}: {shards:,} {words.noun}{'s' * (shards != 1)}{kept}")
 
     def advance(self, rows: int, payload_bytes: int, shards: int, input_bytes: int) -> None:
         spent = time.monotonic() - self._began
@@ -98,18 +94,11 @@ class LiveProgress(Progress):
         self._began, self._total, self._unit = 0.0, 0, "rows"
 
     def begin(
-        self,
-        title: str,
-        shards: int,
-        finished: int,
-        total_bytes: int,
-        *,
-        noun: str = "shard",
-        unit: str = "rows",
+        self, title: str, shards: int, finished: int, total_bytes: int, words: Words = USUAL
     ) -> None:
         self._bar.start()
         self._end_phase()
-        self._began, self._total, self._unit = time.monotonic(), total_bytes, unit
+        self._began, self._total, self._unit = time.monotonic(), total_bytes, words.unit
         self._task = self._bar.add_task(title, total=max(1, total_bytes), rate="")
 
     def advance(self, rows: int, payload_bytes: int, shards: int, input_bytes: int) -> None:

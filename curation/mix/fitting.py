@@ -9,7 +9,6 @@ Legend of shapes: P points, S starts or settings, X exponents, K parameters.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.errors import RecipeError, ResourceError
+from curation.errors import RecipeError, needed
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -210,28 +209,17 @@ def interval(values: F64, confidence: float) -> tuple[float, float]:
 
 def scipy_optimize() -> Any:
     """Return ``scipy.optimize``; ResourceError where scipy is not installed."""
-    return _scipy("optimize")
+    return needed("scipy.optimize", "train")
 
 
 def scipy_stats() -> Any:
     """Return ``scipy.stats``; ResourceError where scipy is not installed."""
-    return _scipy("stats")
+    return needed("scipy.stats", "train")
 
 
 def scipy_interpolate() -> Any:
     """Return ``scipy.interpolate``; ResourceError where scipy is not installed."""
-    return _scipy("interpolate")
-
-
-def _scipy(part: str) -> Any:
-    try:
-        return importlib.import_module(f"scipy.{part}")
-    except ImportError as problem:
-        raise ResourceError(
-            "fitting a law needs scipy, which is not installed.",
-            found=str(problem),
-            remedy='pip install "curation[train]"',
-        ) from problem
+    return needed("scipy.interpolate", "train")
 
 
 def _curve(log_P: F64, exponent_X: F64) -> F64:

@@ -7,12 +7,12 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from curation.errors import RecipeError, ResourceError
+from curation.errors import RecipeError, ResourceError, needed
 from curation.stage import attempt
 from curation.store import read_json, replacing, write_json
 
@@ -48,7 +48,7 @@ class Tokenizer:
         end     the end mark: its spelling or its id
         beside  name → text of the files that were found with it
         """
-        read, error = attempt(_library().Tokenizer.from_str, written)
+        read, error = attempt(needed("tokenizers", "train").Tokenizer.from_str, written)
         if error is not None:
             raise ResourceError(
                 "a tokenizer.json cannot be read.",
@@ -91,7 +91,7 @@ class Tokenizer:
                 found=f"vocab_size={vocab_size}",
                 remedy=f"vocab_size={LEAST_VOCABULARY} or more",
             )
-        library = _library()
+        library = needed("tokenizers", "train")
         made = library.Tokenizer(library.models.BPE())
         made.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
         made.decoder = library.decoders.ByteLevel()
@@ -146,16 +146,6 @@ class Tokenizer:
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ids, special tokens as they are spelt."""
         return str(self._inner.decode([int(i) for i in ids], skip_special_tokens=False))
-
-
-def _library() -> Any:
-    try:
-        import tokenizers
-    except ImportError:
-        raise ResourceError(
-            "the package tokenizers is not installed.", remedy='pip install "curation[train]"'
-        ) from None
-    return tokenizers
 
 
 def _end_mark(folder: Path, beside: Mapping[str, str]) -> str | int:

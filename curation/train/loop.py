@@ -23,7 +23,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from curation.engine.progress import Progress
+from curation.engine.progress import Progress, Words
 from curation.errors import IntegrityError, RecipeError, RunStopped, TrainingError
 from curation.store import write_json
 from curation.train.distributed import Place, placed
@@ -269,7 +269,9 @@ class Run:
         begun = self.done
         if progress is not None and self.place.writes:
             left = (self.batches.steps - begun) * self.step_tokens
-            progress.begin("train", self.batches.steps, begun, left, noun="step", unit="sequences")
+            progress.begin(
+                "train", self.batches.steps, begun, left, words=Words("step", "sequences")
+            )
         self.clock.reset()
         while self.done < self.batches.steps:
             self._step()

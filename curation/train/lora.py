@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from curation.errors import ResourceError
+from curation.errors import needed
 
 #: Name of the adapters within peft.
 _NAME = "default"
@@ -26,12 +26,7 @@ def add_adapters(model: Any, *, rank: int, alpha: float) -> Any:
     They are drawn from torch's random numbers, and change nothing at first. All other weights are
     frozen. Returns what ``merge_adapters`` wants.
     """
-    try:
-        import peft
-    except ImportError:
-        raise ResourceError(
-            "the package peft is not installed.", remedy='pip install "curation[train]"'
-        ) from None
+    peft = needed("peft", "train")
     config = peft.LoraConfig(r=rank, lora_alpha=cast(Any, alpha), target_modules="all-linear")
     return peft.get_peft_model(model, config)
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from curation.errors import IntegrityError, RecipeError, ResourceError, nearest
+from curation.errors import IntegrityError, RecipeError, ResourceError, nearest, needed
 
 if TYPE_CHECKING:
     from curation.mix.tokens import Tokenizer
@@ -87,7 +87,7 @@ def new_model(preset: str, *, vocab_size: int, context: int, seed: int, end_id: 
             remedy=nearest(preset, PRESETS) or "one of the presets, or a checkpoint's folder",
         )
     shape = PRESETS[preset]
-    library = _transformers()
+    library = needed("transformers", "train")
     config = library.LlamaConfig(
         vocab_size=vocab_size,
         hidden_size=shape.width,
@@ -192,7 +192,7 @@ def _names(path: Path) -> str:
 
 def _read(path: Path, precision: str) -> tuple[Any, Mapping[str, Any]]:
     """Read a model; return it and what transformers has to say about its weights."""
-    library = _transformers()
+    library = needed("transformers", "train")
     from safetensors import SafetensorError
 
     try:
@@ -260,7 +260,7 @@ def save_checkpoint(
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    with _quiet(_transformers()):
+    with _quiet(needed("transformers", "train")):
         model.save_pretrained(temporary, state_dict=None if weights is None else dict(weights))
     if tokenizer is not None:
         tokenizer.save(temporary)
@@ -283,13 +283,3 @@ def _quiet(library: Any) -> Iterator[None]:
     finally:
         if shown:
             bars.enable_progress_bar()
-
-
-def _transformers() -> Any:
-    try:
-        import transformers
-    except ImportError:
-        raise ResourceError(
-            "the package transformers is not installed.", remedy='pip install "curation[train]"'
-        ) from None
-    return transformers
