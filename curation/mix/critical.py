@@ -28,10 +28,7 @@ from curation.mix.laws import MixtureLaw
 
 Curve = Callable[[F64], F64]
 
-#: Rise in general loss, nats per token, that a critical ratio allows.
-#: Gu et al. 2024, arXiv:2407.17467.
-CMR_TOLERANCE_NATS = 0.05
-#: Tokens in which that paper counts training: its T = 100 is 20 billion.
+#: Tokens in which Gu et al. 2024 (arXiv:2407.17467) count training: their T = 100 is 20 billion.
 CMR_UNIT_TOKENS = 200_000_000
 #: Token counts that a curve of general loss needs for its two powers; with fewer it gets one.
 LEAST_FOR_TWO_POWERS = 6
