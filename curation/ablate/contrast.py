@@ -44,7 +44,6 @@ import numpy as np
 import numpy.typing as npt
 
 from curation.errors import needed
-from curation.kernels.bootstrap import replicates
 
 F64 = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -188,6 +187,8 @@ def estimates(
     seed       of the replicates
     count      of the replicates
     """
+    from curation.kernels.bootstrap import replicates
+
     repetitions, items = value_ARI.shape[1:]
     mean_AR = value_ARI.sum(axis=2) / weight_I.sum()
     apart_CRI = np.stack([_apart(value_ARI, base_I, pair) for pair in pairs])
