@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 PEERS ?= .peers
 BIN = $(VENV)/bin
+# Tests share no state; each process of them takes up to 2 GB.
+PARALLEL = -n auto --maxprocesses 4 --dist worksteal
 
 .PHONY: quickstart test test-slow lint bench peers clean
 
@@ -11,10 +13,10 @@ quickstart: $(VENV)/.core
 	$(BIN)/curation why --because "exact duplicate" --store store/quickstart
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" $(PARALLEL)
 
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow $(PARALLEL)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

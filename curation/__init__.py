@@ -50,6 +50,9 @@ if TYPE_CHECKING:
     from curation.extract.html import ExtractHtml as ExtractHtml
     from curation.extract.normalize import Normalize as Normalize
     from curation.extract.pdf import ExtractPdf as ExtractPdf
+    from curation.mix.count import TokenCount as TokenCount
+    from curation.mix.mixture import Mixture as Mixture
+    from curation.mix.mixture import mixture_table as mixture_table
     from curation.mix.schedule import Schedule as Schedule
     from curation.mix.split import HeldOut as HeldOut
     from curation.presets import Thresholds as Thresholds
@@ -156,6 +159,8 @@ _HOME = {
     "RedactPii": "rewrite.redact",
     **dict.fromkeys(("Ablation", "Arm"), "ablate.arms"),
     "Base": "ablate.base",
+    "TokenCount": "mix.count",
+    **dict.fromkeys(("Mixture", "mixture_table"), "mix.mixture"),
     "HeldOut": "mix.split",
     "Schedule": "mix.schedule",
     "Training": "train.settings",

@@ -213,6 +213,14 @@ class Build:
 
         return [Alarm(**facts) for facts in self.facts.get("alarms", ())]
 
+    def notes(self) -> dict[str, dict[str, Any]]:
+        """Return what reducers noted of all rows, such as a mixture's token counts: name → facts.
+
+        Of two steps of one name the later counts.
+        """
+        manifests = {s["name"]: self.store.manifest(s["group"]) for s in self.facts["steps"]}
+        return {n: facts["notes"] for n, facts in manifests.items() if facts and facts.get("notes")}
+
     # ---- inside
 
     def _dropped_in_error(self) -> Iterator[tuple[str, int]]:

@@ -15,6 +15,8 @@ from curation.console import DEFAULT_STORE, PASS_ON, StorePath, interrupt, progr
 from curation.errors import CurationError, RecipeError, RunStopped
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from curation.build import Build
     from curation.engine.plan import Plan
     from curation.recipe import Recipe
@@ -365,8 +367,32 @@ def _print_funnel(build: Build) -> None:
         f"{ledger.rows_in:,} rows in{made} = {ledger.rows_out:,} out + {gone:,} dropped + "
         f"{ledger.errors:,} in error: the ledger {balance}"
     )
+    _print_mixture(build, console)
     console.print(f"build {build.fingerprint} of {build.facts['recipe']} in {build.store.path}")
     _print_alarms(build)
+
+
+def _print_mixture(build: Build, console: Console) -> None:
+    from rich.table import Table
+
+    from curation.mix.mixture import mixture_table
+
+    notes = build.notes().get("Mixture")
+    if notes is None:
+        return
+    table = Table("group", "tokens", "share", "epochs", "documents", "tokens there were", box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in mixture_table(notes).iter_rows(named=True):
+        table.add_row(
+            row["group"] or "(none)",
+            f"{row['tokens']:,}",
+            f"{row['share']:.1%}",
+            f"{row['epochs']:.2f}",
+            f"{row['documents']:,}",
+            f"{row['pool_tokens']:,}",
+        )
+    console.print(table)
 
 
 def _print_alarms(build: Build) -> None:

@@ -134,6 +134,9 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "contamination_rule": (_TEXT, "which rule found the overlap"),
     "contamination_frac": (_SHARE, "share of the item's n-grams that the row holds"),
     "contamination_spans": (pa.large_list(SPAN), "overlapping pieces of the text; kind: the item"),
+    # mixtures
+    "token_count": (pa.uint32(), "tokens of the text in the vocabulary of the stage's tokenizer"),
+    "mix_count": (pa.uint32(), "times that the row is trained on"),
     # evaluation
     "held_out": (pa.bool_(), "whether the row is kept out of training, to measure on"),
     # lineage

@@ -232,6 +232,9 @@ class Rows(Protocol):
     def maker(self, name: str) -> Stage | None:
         """Return the stage that a column comes from; None where that is not known."""
 
+    def note(self, **facts: object) -> None:
+        """Put facts about all rows (as JSON has them) into the manifest; before the first batch."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reducer(Stage):

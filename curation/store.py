@@ -280,7 +280,9 @@ class PartReader:
     @property
     def notes(self) -> dict[str, Any]:
         """The facts that the writer put into the footer."""
-        noted: dict[str, Any] = json.loads((self._file.metadata.metadata or {})[b"curation"])
+        noted: dict[str, Any] = json.loads(
+            (self._file.metadata.metadata or {}).get(b"curation", b"{}")
+        )
         return noted
 
     def close(self) -> None:

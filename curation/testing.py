@@ -228,6 +228,7 @@ class MemoryRows:
         self._batches = batches
         self.scratch = scratch
         self.count = sum(len(batch) for batch in batches)
+        self.notes: dict[str, object] = {}
 
     def batches(self, *names: str) -> Iterator[pa.RecordBatch]:
         """Yield the named columns of all rows in order; a registered one that is absent is null."""
@@ -240,6 +241,10 @@ class MemoryRows:
     def maker(self, name: str) -> Stage | None:
         """Nothing is known of where the rows come from."""
         return None
+
+    def note(self, **facts: object) -> None:
+        """There is no manifest."""
+        self.notes.update(facts)
 
 
 def _check_reducer(stage: Reducer, rows: pa.RecordBatch) -> None:

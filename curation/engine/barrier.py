@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +34,7 @@ class SurvivingRows:
         self.store, self.plan, self.phase, self.watch = store, plan, phase, watch
         self.scratch = scratch
         self.step: PlannedStep = phase.steps[0]
+        self.notes: dict[str, object] = {}
 
     @cached_property
     def count(self) -> int:
@@ -74,6 +76,10 @@ class SurvivingRows:
         assert isinstance(found, Stage)
         return found
 
+    def note(self, **facts: object) -> None:
+        """Keep facts for the footer of every part, from where they go into the manifest."""
+        self.notes.update(facts)
+
     def columns(self, state: BatchState, names: tuple[str, ...]) -> pa.RecordBatch:
         """Return the named columns of one batch's rows that are there.
 
@@ -112,7 +118,9 @@ def run_reduce(store: Store, plan: Plan, phase: Phase, watch: Watch) -> Facts:
             return pa.RecordBatch.from_arrays([fields[n] for n in schema.names], schema=schema)
 
         facts = {
-            key: _write_part(store.part(step.group, key), schema, states, reduced)
+            key: _write_part(
+                store.part(step.group, key), schema, states, reduced, lambda: rows.notes
+            )
             for key, states in rows.shards()
         }
         made.finish()
@@ -194,7 +202,7 @@ def _write_selection(
             SELECTION,
             states,
             lambda state, tally=tally: selected(state, tally),  # type: ignore[misc]
-            notes=tally,
+            tally.facts,
         )
     return facts
 
@@ -204,14 +212,13 @@ def _write_part(
     schema: pa.Schema,
     states: Iterator[BatchState],
     make: Callable[[BatchState], pa.RecordBatch],
-    notes: Tally | None = None,
+    notes: Callable[[], dict[str, Any]],
 ) -> dict[str, object]:
     writer = PartWriter(path, schema)
     try:
         for state in states:
             writer.write(make(state))
-        if notes is not None:
-            writer.note(notes.facts())
+        writer.note(notes())
         writer.close()
     except BaseException:
         writer.abort()

@@ -18,7 +18,7 @@ from curation.engine.record import rows_in_error, total, write_record
 from curation.engine.task import Done, Task, run_task
 from curation.errors import DataError, RecipeError, RunStopped
 from curation.recipe import Recipe
-from curation.stage import Stage
+from curation.stage import Reducer, Stage
 from curation.store import PartReader, Store
 
 if TYPE_CHECKING:
@@ -241,10 +241,22 @@ class PhaseRun:
                 "made_by": step.title if step else self._made_by(group),
                 "columns": {f.name: str(f.type) for f in self.plan.schemas[group]},
             }
+            if step and isinstance(step.step, Reducer):
+                about["notes"] = self._noted(group)
             if group == self.phase.selection:
                 about["stands_on"] = sorted(steps)
             known = self.facts.get(group, {})
             self.store.commit(group, about, {key: known.get(key) for key in self.plan.keys})
+
+    def _noted(self, group: str) -> dict[str, object]:
+        """Return what a reducer noted: each of its parts has it, whichever run wrote them."""
+        part = self.store.newest_part(group, self.plan.keys[0]) if self.plan.keys else None
+        if part is None:
+            return {}
+        reader = PartReader(part)
+        notes = reader.notes
+        reader.close()
+        return notes
 
     def _made_by(self, group: str) -> str:
         if group == self.phase.space.root:

@@ -30,6 +30,9 @@ U64 = npt.NDArray[np.uint64]
 #: Repeating data up to so many times costs little (Muennighoff et al. 2023, arXiv:2305.16264).
 MAX_EPOCHS = 4.0
 
+#: Any odd number with as many ones as zeros: what it is added to is hashed again.
+_NEXT_COPY = np.uint64(0x9E3779B97F4A7C15)
+
 Beyond = Literal["cap", "error", "repeat"]
 
 
@@ -160,10 +163,15 @@ def salted_hash_of_ids(ids: pa.Array, *facts: object) -> U64:
 
 
 def _hashes(token_set: TokenSet) -> U64:
-    """Return uint64[D]: a hash of each id."""
+    """Return uint64[D]: a hash of each id, another one for each copy of a document."""
     from curation.kernels.hashing import hash_bytes
 
-    return hash_bytes(*bytes_and_offsets(token_set.ids))
+    hash_D = hash_bytes(*bytes_and_offsets(token_set.ids))
+    order = np.argsort(hash_D, kind="stable")
+    in_order = hash_D[order]
+    copy_D = np.arange(len(order)) - np.searchsorted(in_order, in_order)
+    hash_D[order] = in_order + copy_D.astype(np.uint64) * _NEXT_COPY
+    return hash_D
 
 
 def _in_order(token_set: TokenSet, documents: I64, hash_D: U64, salt: np.uint64) -> I64:

@@ -45,6 +45,8 @@ Tokens = npt.NDArray[Any]
 #: What follows a document's text: nothing, or a name that the model is to remember it by.
 DocumentIds = Literal["none", "source", "id"]
 
+#: Column that says how often a row stands in the set.
+TIMES = "mix_count"
 #: Layout of a token set, part of its fingerprint.
 LAYOUT = 1
 MANIFEST = "manifest.json"
@@ -216,7 +218,8 @@ def write_tokens(
     Interrupted, it goes on after the last finished shard when it is called again with the same
     rows, and the files are the same bytes as without the interruption, whatever the batches.
 
-    rows          a build, or batches with id, text and perhaps source that begin anew on each call
+    rows          a build, or batches with id, text and perhaps source that begin anew on each call.
+                  Where they have ``mix_count`` (see Mixture), a row stands in the set that often
     fingerprint   what the rows are, such as their build's; the set's own also holds the tokenizer
     document_ids  source-aware training: each text is followed by its source or id, in the form
                   `` <url> ID </url>`` (Khalifa et al. 2024, arXiv:2404.01019); a row without a
@@ -267,19 +270,22 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 def _rows_of(rows: Build | Iterable[pa.RecordBatch], document_ids: str) -> Iterator[pa.RecordBatch]:
-    """Yield id, text and, where there is one, source."""
+    """Yield id, text and, where there is one, source: each row as often as it is trained on."""
     from curation.build import Build
 
     batches: Iterable[pa.RecordBatch] = ()
     if isinstance(rows, Build):
         outcome = rows.outcomes[-1]
-        names = [name for name in ("id", "text", "source") if name in outcome.columns]
+        names = [name for name in ("id", "text", "source", TIMES) if name in outcome.columns]
         _check_columns(names, document_ids)
         batches = (batch for _, _, batch in rows.reader(outcome).batches(names))
     else:
         batches = rows
     for batch in batches:
         _check_columns(batch.schema.names, document_ids)
+        if TIMES in batch.schema.names:
+            times_N = values_of(pc.fill_null(batch[TIMES], 0))
+            batch = batch.take(pa.array(np.repeat(np.arange(len(batch)), times_N)))
         names = [name for name in ("id", "text", "source") if name in batch.schema.names]
         arrays = [batch[name].cast(pa.large_string()) for name in names]
         yield pa.RecordBatch.from_arrays(arrays, names=names)
