@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from curation.extract.html import ExtractHtml as ExtractHtml
     from curation.extract.normalize import Normalize as Normalize
     from curation.extract.pdf import ExtractPdf as ExtractPdf
+    from curation.mining import Mining as Mining
+    from curation.mining import Selector as Selector
     from curation.mix.count import TokenCount as TokenCount
     from curation.mix.mixture import Mixture as Mixture
     from curation.mix.mixture import mixture_table as mixture_table
@@ -76,6 +78,7 @@ if TYPE_CHECKING:
     from curation.recipe import sample as sample
     from curation.rewrite.chunk import Chunk as Chunk
     from curation.rewrite.redact import RedactPii as RedactPii
+    from curation.score.random import RandomScore as RandomScore
     from curation.sources.pages import web_source as web_source
     from curation.sources.pdf import Pdf as Pdf
     from curation.sources.tables import Jsonl as Jsonl
@@ -159,6 +162,8 @@ _HOME = {
     "RedactPii": "rewrite.redact",
     **dict.fromkeys(("Ablation", "Arm"), "ablate.arms"),
     "Base": "ablate.base",
+    **dict.fromkeys(("Mining", "Selector"), "mining"),
+    "RandomScore": "score.random",
     "TokenCount": "mix.count",
     **dict.fromkeys(("Mixture", "mixture_table"), "mix.mixture"),
     "HeldOut": "mix.split",

@@ -1,4 +1,4 @@
-"""The command ``curation``: corpora here, training and comparing in ``cli_harness``."""
+"""The command ``curation``: corpora here; the other commands are in the modules ``cli_…``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from curation import cli_harness
+from curation import cli_harness, cli_mining
 from curation.console import DEFAULT_STORE, PASS_ON, StorePath, interrupt, progress, say
 from curation.errors import CurationError, RecipeError, RunStopped
 
@@ -263,7 +263,8 @@ def check(
         _check_recipe(_load(target, context.args))
 
 
-cli_harness.register(app)
+for module in (cli_mining, cli_harness):
+    module.register(app)
 
 
 # ---------------------------------------------------------------- parts of the commands
@@ -278,9 +279,9 @@ def _load(name: str, words: list[str]) -> Recipe:
 def _help_of_recipe(words: list[str]) -> None:
     """After the help of a command, show the flags of the recipe that it was given."""
     name = next((word for word in words[1:] if not word.startswith("-")), "")
-    kind = {**dict.fromkeys(("plan", "run", "check"), "Recipe"), **cli_harness.MAKES}.get(
-        words[0] if words else "", ""
-    )
+    recipes = dict.fromkeys(("plan", "run", "check"), "Recipe")
+    makes = {**recipes, **cli_mining.MAKES, **cli_harness.MAKES}
+    kind = makes.get(words[0] if words else "", "")
     if name and kind and {"-h", "--help"} & set(words):
         import curation
         from curation.recipe_file import describe_flags, find_function

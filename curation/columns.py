@@ -134,6 +134,8 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "contamination_rule": (_TEXT, "which rule found the overlap"),
     "contamination_frac": (_SHARE, "share of the item's n-grams that the row holds"),
     "contamination_spans": (pa.large_list(SPAN), "overlapping pieces of the text; kind: the item"),
+    # selection
+    "random_score": (pa.float64(), "a number by chance, 0..1"),
     # mixtures
     "token_count": (pa.uint32(), "tokens of the text in the vocabulary of the stage's tokenizer"),
     "mix_count": (pa.uint32(), "times that the row is trained on"),

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -57,8 +58,8 @@ class Mixture(Reducer):
     With ``general`` the groups of general text share ``replay`` of the tokens, all others the rest.
 
     A group that is too small is gone through several times, ``max_epochs`` at most. Documents are
-    whole: a group gets at most the tokens of its share, and less by less than the next document that
-    would have come. Rows without a token count, or with none, are not trained on.
+    whole: a group gets at most the tokens of its share, and less by less than the next document
+    that would have come. Rows without a token count, or with none, are not trained on.
 
     tokens      the budget, over all groups
     by          column of the groups: source, a domain, a cluster, a language. Null is a group too
@@ -74,8 +75,8 @@ class Mixture(Reducer):
     reads    id           large_string  distinct
              token_count  uint32        as TokenCount writes it
     writes   mix_count    uint32        times that the row is trained on; 0 where it is not
-    source   temperature: Conneau et al. 2020, arXiv:1911.02116, section 3.1 (alpha = 1/temperature);
-             repetition: Muennighoff et al. 2023, arXiv:2305.16264
+    source   Conneau et al. 2020, arXiv:1911.02116, section 3.1 (their alpha is 1/temperature);
+             Muennighoff et al. 2023, arXiv:2305.16264 (repetition)
     """
 
     version: ClassVar[int] = 1
@@ -192,7 +193,8 @@ def _tempered(tokens_G: F64, temperature: float) -> F64:
     if math.isinf(temperature):
         return (tokens_G > 0).astype(np.float64)
     # divided first: large counts to a great power would be infinite
-    return (tokens_G / max(1.0, tokens_G.max(initial=0))) ** (1 / temperature)
+    size_G: F64 = (tokens_G / max(1.0, tokens_G.max(initial=0))) ** (1 / temperature)
+    return size_G
 
 
 def _share(size_G: F64, among_G: Bool) -> F64:
@@ -235,7 +237,8 @@ class _Pool:
     @property
     def tokens_G(self) -> F64:  # noqa: N802
         """float64[G]: tokens of each group."""
-        return np.bincount(self.group_N, weights=self.count_N, minlength=len(self.names))
+        sums = np.bincount(self.group_N, weights=self.count_N, minlength=len(self.names))
+        return sums.astype(np.float64)
 
     @classmethod
     def read(cls, rows: Rows, mixture: Mixture) -> _Pool:
@@ -275,7 +278,7 @@ def _counts(pool: _Pool, wanted_G: F64) -> U32:
     order = np.lexsort((pool.rank_N2[:, 1], pool.rank_N2[:, 0], pool.group_N))
     start_G1 = np.searchsorted(pool.group_N[order], np.arange(len(pool.names) + 1))
     count_N = np.zeros(len(order), dtype=np.uint32)
-    for group, (start, stop) in enumerate(zip(start_G1[:-1], start_G1[1:], strict=True)):
+    for group, (start, stop) in enumerate(pairwise(start_G1.tolist())):
         members = order[start:stop]
         members = members[pool.count_N[members] > 0]
         total = int(pool.count_N[members].sum())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -210,7 +211,7 @@ def test_the_manifest_says_what_a_set_of_tokens_holds(tmp_path: Path) -> None:
     drawn = draw(found, tokens=found.tokens, key="any")
     assert sorted(drawn.document_K.tolist()) == list(range(95))
     names = found.ids.take(drawn.document_K).to_pylist()
-    beside = sum(a == b for a, b in zip(names, names[1:], strict=False))
+    beside = sum(a == b for a, b in pairwise(names))
     assert beside < 5, "copies of a document follow each other"
 
 

@@ -1,0 +1,216 @@
+"""Several ways to choose documents, over one pool and with one budget, side by side.
+
+A way to choose is a ``Selector``: the stages that score a document, and the column by whose rank
+documents are kept. Everything else is the same for all: what a pool holds, how much is kept, which
+row wins a tie. So a classifier, importance weights, coverage and a grading model are compared by
+what they choose and, as arms of an ablation, by what a model learns from it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from curation.engine.progress import Progress
+from curation.errors import RecipeError
+from curation.recipe import UNITS, Recipe, Step, keep_best
+
+if TYPE_CHECKING:
+    import os
+
+    from curation.build import Build
+
+#: Why a document of the pool is not in a set.
+BECAUSE = "below the budget"
+#: Name of the pool among the builds.
+POOL = "pool"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selector:
+    """One way to choose documents.
+
+    column  the number that ranks them
+    steps   what writes it; none where the pool has it already
+    lowest  whether low numbers are the good ones, as with bits per byte
+    """
+
+    column: str
+    steps: tuple[Step, ...] = ()
+    lowest: bool = False
+
+    def recipe(self, pool: Recipe, budget: Mapping[str, int]) -> Recipe:
+        """Return the recipe of the set: the pool's steps, this selector's, and the budget."""
+        best = keep_best(self.column, because=BECAUSE, lowest=self.lowest, **budget)
+        return dataclasses.replace(pool, steps=[*pool.steps, *self.steps, best])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mining:
+    """Sets that several selectors choose from one pool.
+
+    pool       what they choose from; its steps write what the budget is counted in
+    selectors  name → selector; the names are those of the sets' folders
+    budget     one unit of ``keep_best`` and how much of it, such as {"tokens": 10_000_000}
+    target     examples of what is looked for, to say how much nearer to them a set is than the
+               pool; "" for none
+    """
+
+    pool: Recipe
+    selectors: Mapping[str, Selector]
+    budget: Mapping[str, int]
+    target: str = ""
+
+    def __post_init__(self) -> None:
+        folders = [folder_name(name) for name in self.selectors]
+        if not folders or "" in folders or POOL in folders or len(set(folders)) < len(folders):
+            raise RecipeError(
+                "the selectors of a mining run need names, which are folders too.",
+                found=", ".join(map(repr, self.selectors)) or "no selector",
+                remedy=f"letters and digits, no two alike, none called '{POOL}'",
+            )
+        self.recipes()  # what a recipe lacks is told before anything is read
+
+    def recipes(self) -> dict[str, Recipe]:
+        """Return the recipe of each set, such as an ablation takes for its ``data``."""
+        return {
+            name: selector.recipe(self.pool, self.budget)
+            for name, selector in self.selectors.items()
+        }
+
+    def describe(self) -> str:
+        """Return pool, budget and selectors as text; nothing is run."""
+        [(unit, amount)] = self.budget.items()
+        lines = [f"budget: {amount:,} {unit}", "pool: " + _steps(self.pool.steps)]
+        lines += [
+            f"{name}: {_steps(s.steps)} → {'lowest' if s.lowest else 'highest'} {s.column}"
+            for name, s in self.selectors.items()
+        ]
+        return "\n".join(lines)
+
+    def run(
+        self,
+        *,
+        store: str | os.PathLike[str],
+        workers: int | None = None,
+        progress: Progress | None = None,
+    ) -> Mined:
+        """Build every set. What the store holds already is not done again.
+
+        Raises RecipeError where the pool has less than the budget, and what a recipe's run raises.
+        """
+        shown = progress or Progress()
+        pool = self.pool.run(store=store, workers=workers, progress=shown)
+        self._check_budget(pool)
+        builds: dict[str, Build] = {}
+        for name, recipe in self.recipes().items():
+            shown.say(f"set {len(builds) + 1} of {len(self.selectors)}: {name}")
+            builds[name] = recipe.run(store=store, workers=workers, progress=shown)
+        return Mined(self, pool, builds)
+
+    def _check_budget(self, pool: Build) -> None:
+        [(unit, amount)] = self.budget.items()
+        there = int(_size_of(pool, unit).sum() or 0)
+        if there < amount:
+            raise RecipeError(
+                "the budget is larger than the pool: every selector would take all of it.",
+                budget=f"{amount:,} {unit}",
+                pool=f"{there:,} {unit} in {pool.ledger().rows_out:,} documents",
+                missing=f"{amount - there:,} {unit}",
+                remedy="a smaller budget, or a larger pool",
+            )
+
+
+@dataclass(frozen=True)
+class Mined:
+    """The sets of a mining run: name → build, and the pool they were chosen from."""
+
+    mining: Mining
+    pool: Build
+    builds: Mapping[str, Build]
+
+    def table(self) -> pl.DataFrame:
+        """Return a row for each set, the pool first.
+
+        set; documents; the budget's unit; mean_bytes of a document's text; kl_reduction in nats:
+        how much nearer to the target the set's words are than the pool's (null without a target);
+        build: its fingerprint.
+        """
+        return pl.DataFrame([self._row(name) for name in (POOL, *self.builds)])
+
+    def overlap(self) -> pl.DataFrame:
+        """Return a row for each pair of sets: first, second, documents in both, jaccard."""
+        kept = {name: build.documents(columns=["id"]) for name, build in self.builds.items()}
+        ids = {name: set(rows.collect()["id"]) for name, rows in kept.items()}
+        rows = []
+        for first, second in itertools.combinations(ids, 2):
+            both = len(ids[first] & ids[second])
+            either = len(ids[first] | ids[second])
+            rows.append((first, second, both, both / either if either else 0.0))
+        names = {"first": pl.String, "second": pl.String, "both": pl.Int64, "jaccard": pl.Float64}
+        return pl.DataFrame(rows, schema=names, orient="row")
+
+    def write(self, folder: str | os.PathLike[str], *, progress: Progress | None = None) -> None:
+        """Write the sets side by side, FOLDER/NAME, and the two tables beside them as CSV."""
+        from curation.writers import JsonlFiles
+
+        root = Path(folder)
+        for name, build in self.builds.items():
+            build.write(JsonlFiles(root / folder_name(name)), progress=progress)
+        self.table().write_csv(root / "sets.csv")
+        self.overlap().write_csv(root / "overlap.csv")
+
+    def __str__(self) -> str:
+        with pl.Config(
+            tbl_rows=-1,
+            tbl_cols=-1,
+            tbl_hide_column_data_types=True,
+            tbl_hide_dataframe_shape=True,
+            tbl_width_chars=120,
+            float_precision=3,
+            thousands_separator=",",
+        ):
+            return f"{self.table()}\n{self.overlap()}\n{self._how_to_compare()}"
+
+    def _how_to_compare(self) -> str:
+        first, *others = (build.fingerprint for build in self.builds.values())
+        if not others:
+            return ""
+        return f"compare two: curation diff {first} {others[0]} --store {self.pool.store.path}"
+
+    def _row(self, name: str) -> dict[str, object]:
+        build = self.pool if name == POOL else self.builds[name]
+        [unit] = self.mining.budget
+        size = _size_of(build, unit)
+        documents = build.ledger().rows_out
+        text_bytes = build.funnel()["bytes"][-1]
+        return {
+            "set": name,
+            "documents": documents,
+            unit: int(size.sum() or 0),
+            "mean_bytes": text_bytes / documents if documents else None,
+            "build": build.fingerprint,
+        }
+
+
+def folder_name(name: str) -> str:
+    """Return the folder of a set: its name with everything but letters, digits and dots as '-'."""
+    return re.sub(r"[^\w.]+", "-", name).strip("-.")
+
+
+def _steps(steps: Sequence[Step]) -> str:
+    return " → ".join(map(str, steps)) or "as it is"
+
+
+def _size_of(build: Build, unit: str) -> pl.Series:
+    """Return what each document of a build counts for in a unit of ``keep_best``."""
+    if unit == "documents":
+        return pl.Series([build.ledger().rows_out])
+    return build.documents(columns=[UNITS[unit]]).collect()[UNITS[unit]]

@@ -1,0 +1,1 @@
+"""Scores that rank documents: for a target, for coverage, by chance."""
