@@ -1,4 +1,7 @@
-"""The commands that train, measure and compare: train, evaluate, ablate, verdict, predict."""
+"""The commands that train, measure and compare.
+
+They are tokenize, train, evaluate, ablate, verdict and predict.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,42 @@ Workers = Annotated[
     int | None,
     typer.Option(help="Processes; default: one a GPU, or as many as the cores allow.", min=1),
 ]
+
+
+def tokenize(
+    tokenizer: Annotated[
+        Path, typer.Argument(help="A tokenizer.json, or the folder of a checkpoint with one.")
+    ],
+    store: StorePath = DEFAULT_STORE,
+    build: Annotated[
+        str, typer.Option("--build", help="Fingerprint of a build; else the latest.")
+    ] = "",
+) -> None:
+    """Write a build's text as packed tokens for training, once for each tokenizer.
+
+    Where the recipe has a Mixture, each document stands in the set as often as it says. Ctrl-C
+    stops; the same command goes on after the last finished shard.
+
+    Example: curation tokenize models/base/tokenizer.json --store store
+    """
+    from curation.ablate.base import Workshop
+    from curation.build import Build
+    from curation.mix.tokenizer import Tokenizer
+    from curation.store import Store
+
+    words = Tokenizer.open(tokenizer)
+    shown = progress()
+    try:
+        shop = Workshop(Store(store), progress=shown)
+        made = shop.token_set(Build.open(store, build), words)
+    finally:
+        shown.close()
+    size = made.tokens - made.documents
+    say(
+        f"{size:,} tokens and {made.documents:,} end marks, {made.text_bytes:,} bytes of text; "
+        f"{made.skipped:,} rows without text"
+    )
+    say(f"in {made.folder}")
 
 
 def train(
@@ -218,6 +257,6 @@ def predict(
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (train, evaluate, ablate, verdict, predict):
+    for command in (tokenize, train, evaluate, ablate, verdict, predict):
         makes = PASS_ON if command.__name__ in MAKES else {}
         app.command(context_settings=makes)(command)

@@ -19,7 +19,7 @@ Told = Callable[..., tuple[object, str, str]]
 GOLDEN = Path(__file__).parent / "golden" / "cli.txt"
 COMMANDS = (
     *("plan", "run", "show", "why", "diff", "index", "contamination", "check"),
-    *("select", "train", "evaluate", "ablate", "verdict", "predict"),
+    *("select", "tokenize", "train", "evaluate", "ablate", "verdict", "predict"),
 )
 
 RECIPE = '''

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +20,7 @@ from curation.errors import RecipeError, ResourceError
 from curation.mix.budget import draw
 from curation.mix.tokens import write_tokens
 from curation.testing import MemoryRows, check_stage
+from tests.conftest import curation
 from tests.mix.token_sets import byte_tokenizer
 
 Row = tuple[str, str | None, int | None]
@@ -206,6 +208,12 @@ def test_the_manifest_says_what_a_set_of_tokens_holds(tmp_path: Path) -> None:
     found = write_tokens(build, byte_tokenizer(), tmp_path / "set", fingerprint=build.fingerprint)
     assert found.tokens - found.documents == 795
     assert found.documents == 60 + 35
+    told = curation(
+        *("tokenize", tmp_path / "tokenizer", "--store", tmp_path / "store"), cwd=tmp_path
+    )
+    assert told.stdout.startswith("795 tokens and 95 end marks")
+    shown = curation("show", "--store", tmp_path / "store", cwd=tmp_path)
+    assert re.search(r"law +480 +60\.4% +2\.00 +30 +240", shown.stdout)
     again = recipe.run(store=tmp_path / "store", workers=2)
     assert again.notes() == build.notes()
     drawn = draw(found, tokens=found.tokens, key="any")
