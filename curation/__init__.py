@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from curation.annotate.c4 import C4Lines as C4Lines
     from curation.annotate.c4 import C4Quality as C4Quality
     from curation.annotate.corrections import LineCorrections as LineCorrections
+    from curation.annotate.hashed import HashedEmbedding as HashedEmbedding
     from curation.annotate.language import Language as Language
     from curation.annotate.language import MixedLanguage as MixedLanguage
     from curation.annotate.license import LicenseId as LicenseId
@@ -78,7 +79,14 @@ if TYPE_CHECKING:
     from curation.recipe import sample as sample
     from curation.rewrite.chunk import Chunk as Chunk
     from curation.rewrite.redact import RedactPii as RedactPii
+    from curation.score.bandit import ClusterBandit as ClusterBandit
+    from curation.score.clusters import Clusters as Clusters
+    from curation.score.density import Density as Density
+    from curation.score.importance import DsirWeights as DsirWeights
+    from curation.score.quota import ClusterQuota as ClusterQuota
     from curation.score.random import RandomScore as RandomScore
+    from curation.score.similarity import TargetSimilarity as TargetSimilarity
+    from curation.score.transport import TransportGain as TransportGain
     from curation.sources.pages import web_source as web_source
     from curation.sources.pdf import Pdf as Pdf
     from curation.sources.tables import Jsonl as Jsonl
@@ -136,6 +144,8 @@ _HOME = {
     "TextShape": "annotate.shape",
     **dict.fromkeys(("C4Lines", "C4Quality"), "annotate.c4"),
     "LineCorrections": "annotate.corrections",
+    "HashedEmbedding": "annotate.hashed",
+    "DsirWeights": "score.importance",
     **dict.fromkeys(("DsirQuality", "FineWebQuality", "GopherQuality"), "annotate.quality"),
     "GopherRepetition": "annotate.repetition",
     "UrlRules": "annotate.url",
@@ -157,6 +167,12 @@ _HOME = {
         "dedup.rehydrate",
     ),
     "ShingleHash": "dedup.shingle",
+    "Density": "score.density",
+    "Clusters": "score.clusters",
+    "ClusterQuota": "score.quota",
+    "ClusterBandit": "score.bandit",
+    "TransportGain": "score.transport",
+    "TargetSimilarity": "score.similarity",
     "Chunk": "rewrite.chunk",
     "Pii": "annotate.pii",
     "RedactPii": "rewrite.redact",

@@ -139,6 +139,28 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     # mixtures
     "token_count": (pa.uint32(), "tokens of the text in the vocabulary of the stage's tokenizer"),
     "mix_count": (pa.uint32(), "times that the row is trained on"),
+    # coverage of a pool, and what is near to a target
+    "density": (_SHARE, "share of the rows in a row's neighbourhood, itself too: a mean kernel"),
+    "density_score": (_SHARE, "key of a draw that takes rows by one over their density"),
+    "cluster_id": (pa.uint32(), "cluster of the embedding"),
+    "cluster_similarity": (_SHARE, "cosine to the centre of the cluster"),
+    "quota_score": (pa.float64(), "minus what of the group comes first, over the group's share"),
+    "bandit_score": (
+        _SHARE,
+        "the scorer's number where it was asked, else a low guess for its arm",
+    ),
+    "bandit_scored": (pa.bool_(), "whether the scorer was asked and gave a number"),
+    "transport_score": (_SHARE, "fall of the distance to the target, for more texts of this kind"),
+    "target_similarity": (_SHARE, "cosine to the target: its mean, or its nearest examples"),
+    # likeness to a target
+    "dsir_log_weight": (
+        pa.float64(),
+        "log of how much likelier the words are in the target than in the pool; higher is nearer",
+    ),
+    "dsir_score": (
+        pa.float64(),
+        "dsir_log_weight and Gumbel noise: the k highest are a sample of k by weight",
+    ),
     # evaluation
     "held_out": (pa.bool_(), "whether the row is kept out of training, to measure on"),
     # lineage

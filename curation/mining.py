@@ -11,19 +11,23 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
 from curation.engine.progress import Progress
 from curation.errors import RecipeError
 from curation.recipe import UNITS, Recipe, Step, keep_best
+from curation.score.target import read_target
 
 if TYPE_CHECKING:
     import os
+
+    import pyarrow as pa
 
     from curation.build import Build
 
@@ -76,7 +80,10 @@ class Mining:
                 found=", ".join(map(repr, self.selectors)) or "no selector",
                 remedy=f"letters and digits, no two alike, none called '{POOL}'",
             )
-        self.recipes()  # what a recipe lacks is told before anything is read
+        # what a recipe or the target lacks is told before anything is read
+        self.recipes()
+        if self.target:
+            read_target(self.target)
 
     def recipes(self) -> dict[str, Recipe]:
         """Return the recipe of each set, such as an ablation takes for its ``data``."""
@@ -109,6 +116,7 @@ class Mining:
         shown = progress or Progress()
         pool = self.pool.run(store=store, workers=workers, progress=shown)
         self._check_budget(pool)
+        self._check_target(pool)
         builds: dict[str, Build] = {}
         for name, recipe in self.recipes().items():
             shown.say(f"set {len(builds) + 1} of {len(self.selectors)}: {name}")
@@ -127,6 +135,16 @@ class Mining:
                 remedy="a smaller budget, or a larger pool",
             )
 
+    def _check_target(self, pool: Build) -> None:
+        """Warn where examples of the target stand in the pool."""
+        if not self.target:
+            return
+        target = read_target(self.target)
+        found_T = np.zeros(len(target), dtype=np.bool_)
+        for text in _texts(pool):
+            found_T |= target.found_in(text)
+        target.warn_if_inside(found_T, "the pool")
+
 
 @dataclass(frozen=True)
 class Mined:
@@ -143,7 +161,9 @@ class Mined:
         how much nearer to the target the set's words are than the pool's (null without a target);
         build: its fingerprint.
         """
-        return pl.DataFrame([self._row(name) for name in (POOL, *self.builds)])
+        nearer = self._kl_reductions()
+        rows = [self._row(name, nearer.get(name)) for name in (POOL, *self.builds)]
+        return pl.DataFrame(rows, schema_overrides={"kl_reduction": pl.Float64})
 
     def overlap(self) -> pl.DataFrame:
         """Return a row for each pair of sets: first, second, documents in both, jaccard."""
@@ -185,7 +205,16 @@ class Mined:
             return ""
         return f"compare two: curation diff {first} {others[0]} --store {self.pool.store.path}"
 
-    def _row(self, name: str) -> dict[str, object]:
+    def _kl_reductions(self) -> dict[str, float]:
+        """Return how much nearer to the target each set is than the pool; {} without a target."""
+        from curation.score.distribution import kl_reductions
+
+        chosen = {name: _texts(b) for name, b in self.builds.items() if b.ledger().rows_out}
+        if not self.mining.target or not chosen:
+            return {}
+        return kl_reductions(self.mining.target, _texts(self.pool), chosen)
+
+    def _row(self, name: str, kl_reduction: float | None) -> dict[str, object]:
         build = self.pool if name == POOL else self.builds[name]
         [unit] = self.mining.budget
         size = _size_of(build, unit)
@@ -196,6 +225,7 @@ class Mined:
             "documents": documents,
             unit: int(size.sum() or 0),
             "mean_bytes": text_bytes / documents if documents else None,
+            "kl_reduction": kl_reduction,
             "build": build.fingerprint,
         }
 
@@ -207,6 +237,11 @@ def folder_name(name: str) -> str:
 
 def _steps(steps: Sequence[Step]) -> str:
     return " → ".join(map(str, steps)) or "as it is"
+
+
+def _texts(build: Build) -> Iterator[pa.Array]:
+    for _, _, batch in build.reader(build.outcomes[-1]).batches(["text"]):
+        yield batch["text"]
 
 
 def _size_of(build: Build, unit: str) -> pl.Series:

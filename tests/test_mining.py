@@ -108,6 +108,19 @@ def test_a_budget_beyond_the_pool_says_what_is_missing(paths: str, tmp_path: Pat
     mining(paths, budget={"documents": 19}).run(store=tmp_path / "store", workers=0)
 
 
+def test_a_set_is_told_how_near_to_the_target_it_is(paths: str, tmp_path: Path) -> None:
+    """Whether a method found the subject would be seen only after a model was trained."""
+    (tmp_path / "target.txt").write_text(" ".join(f"w20x{i}" for i in range(20)))
+    found = mining(paths, target=str(tmp_path / "target.txt"))
+    with pytest.warns(UserWarning, match="1 of the 1 target examples .* are in the pool too"):
+        table = found.run(store=tmp_path / "store", workers=0).table()
+    pool, _, longest, shortest = table["kl_reduction"].to_list()
+    assert pool is None
+    assert longest > 0 > shortest
+    with pytest.raises(RecipeError, match="matches no file"):
+        mining(paths, target=str(tmp_path / "absent.txt"))
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [

@@ -28,6 +28,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation.annotate.vectors import Vectors, commonest_length
 from curation.arrow import bytes_and_offsets, is_valid, to_column, values_of
 from curation.columns import columns
 from curation.errors import RecipeError
@@ -122,7 +123,7 @@ class SemanticDuplicates(Reducer):
                 )
 
     def reduce(self, rows: Rows) -> Iterator[pa.RecordBatch]:
-        dims, count = _commonest(rows)
+        dims, count = commonest_length(vectors for _, vectors in _vectors(rows))
         path = rows.scratch / "vectors.float32"
         try:
             judged = self._judged(rows, dims, count, path)
@@ -138,17 +139,15 @@ class SemanticDuplicates(Reducer):
     def _judged(self, rows: Rows, dims: int, count: int, path: Path) -> _Judged:
         """Read the vectors that take part, and what is to be known of their rows."""
         from curation.kernels.hashing import hash_bytes
-        from curation.kernels.semantic import hash_rows, unit_rows
+        from curation.kernels.semantic import hash_rows
 
         spills = 4 * dims * count > self.memory_bytes * _VECTORS_FRAC
         judged = _Judged.of(dims, count, path if spills else None)
         seed, row, at = np.uint64(self.seed % 2**64), 0, 0
-        for batch in rows.batches("id", "embedding", "duplicate_of", "group_size"):
-            value_V, offset, norm_N = _vectors(batch)
-            (taken,) = np.nonzero((norm_N > 0) & (np.diff(offset) == dims))
+        for batch, vectors in _vectors(rows, "id", "group_size"):
+            taken = vectors.rows_of(dims)
             part = slice(at, at + len(taken))
-            unit_ND = np.empty((len(taken), dims), dtype=np.float32)
-            unit_rows(value_V, offset[taken], norm_N[taken], unit_ND)
+            unit_ND = vectors.unit(taken, dims)
             judged.unit_MD[part] = unit_ND
             _let_go(judged.unit_MD)
             judged.hash_M2[part] = hash_rows(unit_ND, seed)
@@ -225,21 +224,13 @@ class SemanticDuplicates(Reducer):
 
         Each pass begins at other vectors, so that its borders lie elsewhere.
         """
-        from curation.kernels.semantic import add_rows, centres_of, scale_of, whole
+        from curation.kernels.semantic import spherical_centres
 
-        centre_KD = whole(vectors.take((np.arange(count) + number * count) % vectors.count))
-        if count == vectors.count:
-            return centre_KD
+        first_KD = vectors.take((np.arange(count) + number * count) % vectors.count)
         trained = min(vectors.count, TRAINED_PER_CENTRE * count)
-        for _ in range(self.iterations):
-            sum_KD = np.zeros(centre_KD.shape, dtype=np.int64)
-            for _, whole_RD, near_RK in _blocks(vectors, centre_KD, trained):
-                add_rows(whole_RD, near_RK.argmax(axis=1), sum_KD)
-            before_KD = centre_KD
-            centre_KD = centres_of(sum_KD, before_KD, scale_of(centre_KD.shape[1]))
-            if np.array_equal(before_KD, centre_KD):
-                break
-        return centre_KD
+        rows = vectors.rows_per_block(extra=count)
+        iterations = 0 if count == vectors.count else self.iterations
+        return spherical_centres(vectors.take, first_KD, trained, rows, iterations)
 
     def _joined(self, vectors: _Vectors, member_C: I64) -> tuple[I64, F64]:
         """Return which member stays for each member of a cluster, and the cosine to it.
@@ -315,36 +306,10 @@ def _let_go(unit_MD: F32) -> None:
         held.madvise(mmap.MADV_DONTNEED)
 
 
-def _commonest(rows: Rows) -> tuple[int, int]:
-    """Return the length that most vectors have (of two, the longer), and how many have it."""
-    count: dict[int, int] = {}
-    for batch in rows.batches("embedding", "duplicate_of"):
-        _, offset, norm_N = _vectors(batch)
-        lengths, counts = np.unique(np.diff(offset)[norm_N > 0], return_counts=True)
-        for length, more in zip(lengths.tolist(), counts.tolist(), strict=True):
-            count[length] = count.get(length, 0) + more
-    dims = max(count, key=lambda length: (count[length], length), default=0)
-    return dims, count.get(dims, 0)
-
-
-def _vectors(batch: pa.RecordBatch) -> tuple[F32, I64, F64]:
-    """Return coordinates laid end to end, where each row begins, and the norm of each row.
-
-    The norm is 0 where the row takes no part.
-    """
-    from curation.kernels.semantic import norms
-
-    lists = batch["embedding"]
-    valid = is_valid(lists) & ~is_valid(batch["duplicate_of"])
-    if not valid.any():
-        nothing = np.zeros(len(batch) + 1, dtype=np.int64)
-        return np.empty(0, dtype=np.float32), nothing, np.zeros(len(batch))
-    values = lists.values
-    if values.null_count:
-        values = pc.fill_null(values, np.float32(np.nan))
-    # Copies where they are small: numba compiles a kernel again for arrays that are read-only.
-    value_V, offset = values_of(values), values_of(lists.offsets).copy()
-    return value_V, offset, norms(value_V, offset, valid)
+def _vectors(rows: Rows, *more: str) -> Iterator[tuple[pa.RecordBatch, Vectors]]:
+    """Yield the batches of all rows with their vectors; a marked row takes no part."""
+    for batch in rows.batches("embedding", "duplicate_of", *more):
+        yield batch, Vectors.of(batch["embedding"], ~is_valid(batch["duplicate_of"]))
 
 
 def _mixed(hash_N: U64) -> U64:
@@ -395,22 +360,16 @@ def _note(stays_R: I64, place_R: I64, among: I64) -> None:
     stays_R[joined] = among[place_R[joined]]
 
 
-def _blocks(vectors: _Vectors, centre_KD: F32, count: int) -> Iterator[tuple[slice, F32, F32]]:
-    """Yield the first vectors block by block: where, as whole numbers, products with centres."""
-    from curation.kernels.semantic import whole
-
-    rows = vectors.rows_per_block(extra=len(centre_KD))
-    for start in range(0, count, rows):
-        stop = min(start + rows, count)
-        whole_RD = whole(vectors.take(np.arange(start, stop)))
-        yield slice(start, stop), whole_RD, whole_RD @ centre_KD.T
-
-
 def _nearest(vectors: _Vectors, centre_KD: F32) -> tuple[I64, F32]:
     """Return the nearest centre of each vector (of two, the lower) and the product with it."""
+    from curation.kernels.semantic import whole
+
     cluster_V = np.empty(vectors.count, dtype=np.int64)
     near_V = np.empty(vectors.count, dtype=np.float32)
-    for part, _, near_RK in _blocks(vectors, centre_KD, vectors.count):
+    rows = vectors.rows_per_block(extra=len(centre_KD))
+    for start in range(0, vectors.count, rows):
+        part = slice(start, min(start + rows, vectors.count))
+        near_RK = whole(vectors.take(np.arange(part.start, part.stop))) @ centre_KD.T
         cluster_V[part] = near_RK.argmax(axis=1)
         near_V[part] = near_RK.max(axis=1)
     return cluster_V, near_V

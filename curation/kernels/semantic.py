@@ -17,6 +17,7 @@ L rows that stay
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numba
 import numpy as np
@@ -110,6 +111,29 @@ def centres_of(sum_KD: I64, before_KD: F32, scale: float) -> F32:
             factor = scale / math.sqrt(total)
             for d in range(sum_KD.shape[1]):
                 centre_KD[k, d] = np.rint(np.float64(sum_KD[k, d]) * factor)
+    return centre_KD
+
+
+def spherical_centres(
+    take: Callable[[I64], F32], first_KD: F32, count: int, rows: int, iterations: int
+) -> F32:
+    """Return centres by spherical k-means, in whole numbers; the order of rows decides nothing.
+
+    take      returns some of the unit vectors, by their numbers, as float32[R, D]
+    first_KD  float32[K, D]  unit vectors to begin at
+    count     vectors to train on, those numbered below it
+    rows      vectors to look at at a time
+    """
+    centre_KD = whole(first_KD)
+    for _ in range(iterations):
+        sum_KD = np.zeros(centre_KD.shape, dtype=np.int64)
+        for start in range(0, count, rows):
+            whole_RD = whole(take(np.arange(start, min(start + rows, count))))
+            add_rows(whole_RD, (whole_RD @ centre_KD.T).argmax(axis=1), sum_KD)
+        before_KD = centre_KD
+        centre_KD = centres_of(sum_KD, before_KD, scale_of(centre_KD.shape[1]))
+        if np.array_equal(before_KD, centre_KD):
+            break
     return centre_KD
 
 
