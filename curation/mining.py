@@ -11,8 +11,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ import polars as pl
 
 from curation.engine.progress import Progress
 from curation.errors import RecipeError
-from curation.recipe import UNITS, Recipe, Step, keep_best
+from curation.recipe import UNITS, Recipe, Step, keep_best, sample
 from curation.score.target import read_target
 
 if TYPE_CHECKING:
@@ -38,22 +38,52 @@ POOL = "pool"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pool:
+    """What a selector may look at before it scores.
+
+    recipe    of the pool
+    build     its outcome
+    folder    where models made of this pool are kept; made if absent
+    workers   processes, as a recipe's run takes them
+    progress  what a person sees
+    """
+
+    recipe: Recipe
+    build: Build
+    folder: Path
+    workers: int | None = None
+    progress: Progress = field(default_factory=Progress)
+
+    def sample(self, documents: int, *steps: Step, seed: int = 0) -> Build:
+        """Draw documents by a hash of their ids, and run further steps on these alone."""
+        drawn = sample(documents=documents, seed=seed, because="not sampled")
+        recipe = dataclasses.replace(self.recipe, steps=[*self.recipe.steps, drawn, *steps])
+        return recipe.run(store=self.build.store.path, workers=self.workers, progress=self.progress)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Selector:
     """One way to choose documents.
 
-    column  the number that ranks them
-    steps   what writes it; none where the pool has it already
-    lowest  whether low numbers are the good ones, as with bits per byte
+    column   the number that ranks them
+    steps    what writes it; none where the pool has it already
+    lowest   whether low numbers are the good ones, as with bits per byte
+    prepare  makes more steps of the pool, before ``steps``: a classifier that is trained against a
+             sample of it, say. Equal pools have to give equal steps; what takes long is kept in
+             ``Pool.folder``
     """
 
     column: str
     steps: tuple[Step, ...] = ()
     lowest: bool = False
+    prepare: Callable[[Pool], Sequence[Step]] | None = None
 
-    def recipe(self, pool: Recipe, budget: Mapping[str, int]) -> Recipe:
+    def recipe(
+        self, pool: Recipe, budget: Mapping[str, int], prepared: Sequence[Step] = ()
+    ) -> Recipe:
         """Return the recipe of the set: the pool's steps, this selector's, and the budget."""
         best = keep_best(self.column, because=BECAUSE, lowest=self.lowest, **budget)
-        return dataclasses.replace(pool, steps=[*pool.steps, *self.steps, best])
+        return dataclasses.replace(pool, steps=[*pool.steps, *prepared, *self.steps, best])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,23 +111,19 @@ class Mining:
                 remedy=f"letters and digits, no two alike, none called '{POOL}'",
             )
         # what a recipe or the target lacks is told before anything is read
-        self.recipes()
+        for selector in self.selectors.values():
+            if selector.prepare is None:
+                selector.recipe(self.pool, self.budget)
         if self.target:
             read_target(self.target)
-
-    def recipes(self) -> dict[str, Recipe]:
-        """Return the recipe of each set, such as an ablation takes for its ``data``."""
-        return {
-            name: selector.recipe(self.pool, self.budget)
-            for name, selector in self.selectors.items()
-        }
 
     def describe(self) -> str:
         """Return pool, budget and selectors as text; nothing is run."""
         [(unit, amount)] = self.budget.items()
         lines = [f"budget: {amount:,} {unit}", "pool: " + _steps(self.pool.steps)]
         lines += [
-            f"{name}: {_steps(s.steps)} → {'lowest' if s.lowest else 'highest'} {s.column}"
+            f"{name}: {'made of the pool, ' * (s.prepare is not None)}{_steps(s.steps)} → "
+            f"{'lowest' if s.lowest else 'highest'} {s.column}"
             for name, s in self.selectors.items()
         ]
         return "\n".join(lines)
@@ -118,8 +144,17 @@ class Mining:
         self._check_budget(pool)
         self._check_target(pool)
         builds: dict[str, Build] = {}
-        for name, recipe in self.recipes().items():
+        looked_at = Pool(
+            recipe=self.pool,
+            build=pool,
+            folder=pool.store.path / "selectors" / pool.fingerprint,
+            workers=workers,
+            progress=shown,
+        )
+        for name, selector in self.selectors.items():
             shown.say(f"set {len(builds) + 1} of {len(self.selectors)}: {name}")
+            prepared = selector.prepare(looked_at) if selector.prepare else ()
+            recipe = selector.recipe(self.pool, self.budget, prepared)
             builds[name] = recipe.run(store=store, workers=workers, progress=shown)
         return Mined(self, pool, builds)
 
