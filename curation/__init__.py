@@ -17,8 +17,15 @@ if TYPE_CHECKING:
     from curation.annotate.blocked import BlockedWords as BlockedWords
     from curation.annotate.c4 import C4Lines as C4Lines
     from curation.annotate.c4 import C4Quality as C4Quality
+    from curation.annotate.classifier import Classifier as Classifier
+    from curation.annotate.classifier_fit import ClassifierSettings as ClassifierSettings
+    from curation.annotate.classifier_fit import train_classifier as train_classifier
+    from curation.annotate.classifier_model import load_classifier as load_classifier
     from curation.annotate.corrections import LineCorrections as LineCorrections
     from curation.annotate.hashed import HashedEmbedding as HashedEmbedding
+    from curation.annotate.labelled import read_build as read_build
+    from curation.annotate.labelled import read_labelled as read_labelled
+    from curation.annotate.labelled import read_sides as read_sides
     from curation.annotate.language import Language as Language
     from curation.annotate.language import MixedLanguage as MixedLanguage
     from curation.annotate.license import LicenseId as LicenseId
@@ -143,6 +150,10 @@ _HOME = {
     **dict.fromkeys(("Language", "MixedLanguage"), "annotate.language"),
     "TextShape": "annotate.shape",
     **dict.fromkeys(("C4Lines", "C4Quality"), "annotate.c4"),
+    "Classifier": "annotate.classifier",
+    **dict.fromkeys(("ClassifierSettings", "train_classifier"), "annotate.classifier_fit"),
+    "load_classifier": "annotate.classifier_model",
+    **dict.fromkeys(("read_build", "read_labelled", "read_sides"), "annotate.labelled"),
     "LineCorrections": "annotate.corrections",
     "HashedEmbedding": "annotate.hashed",
     "DsirWeights": "score.importance",

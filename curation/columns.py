@@ -161,6 +161,53 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
         pa.float64(),
         "dsir_log_weight and Gumbel noise: the k highest are a sample of k by weight",
     ),
+    # grades of language models (annotate/judge.py); scales are those of the rubric
+    "judge_grade": (_SHARE, "grade that a language model gives, on its rubric's scale"),
+    "judge_yes_prob": (
+        _SHARE,
+        "probability that a language model says the text is worth training on",
+    ),
+    "judge_domain": (_TEXT, "domain that a language model names, of DataMan's 15"),
+    **{
+        f"judge_{name}_grade": (_SHARE, f"grade 1..5 for {meaning}")
+        for name, meaning in {
+            "accuracy": "being right",
+            "coherence": "parts that belong together",
+            "language_consistency": "keeping to one language",
+            "semantic_density": "saying much in few words",
+            "knowledge_novelty": "knowledge that is new",
+            "topic_focus": "staying with its subject",
+            "creativity": "imagination",
+            "professionalism": "expertise",
+            "style_consistency": "one style throughout",
+            "grammatical_diversity": "varied and correct sentences",
+            "structural_standardization": "a good layout",
+            "originality": "being no copy",
+            "sensitivity": "being free of what is harmful",
+            "overall": "worth all in all",
+        }.items()
+    },
+    "judge_request_count": (pa.uint32(), "requests that the grade took; 0 where none was made"),
+    "judge_prompt_tokens": (pa.uint32(), "tokens of the requests' prompts, as the server counts"),
+    "judge_completion_tokens": (pa.uint32(), "tokens of the replies, as the server counts"),
+    "judge_reply": (_TEXT, "the reply that was read last, with the model's reasons"),
+    # comparisons by language models, and what is drawn by scores
+    "pairwise_score": (_SHARE, "Bradley-Terry score from the majority over criteria"),
+    **{
+        f"pairwise_{name}_score": (_SHARE, f"Bradley-Terry score for {meaning}")
+        for name, meaning in {
+            "writing_style": "style and polish",
+            "facts_trivia": "facts and trivia",
+            "educational_value": "educational value",
+            "required_expertise": "the expertise that it takes",
+        }.items()
+    },
+    "pairwise_comparison_count": (pa.uint32(), "comparisons of the row that count"),
+    "pairwise_request_count": (pa.uint32(), "requests with the row in the first place"),
+    "pairwise_prompt_tokens": (pa.uint32(), "tokens of those requests' prompts"),
+    "pairwise_completion_tokens": (pa.uint32(), "tokens of the replies to them"),
+    "label_rank": (pa.uint32(), "place among rows chosen for a label; null where not chosen"),
+    "sampling_score": (_SHARE, "standardised score with a Gumbel draw: the highest are a sample"),
     # evaluation
     "held_out": (pa.bool_(), "whether the row is kept out of training, to measure on"),
     # lineage

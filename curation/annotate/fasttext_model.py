@@ -106,7 +106,7 @@ def check_model(path: str) -> None:
             found = np.frombuffer(file.read(8), dtype="<i4")
     except OSError as error:
         raise ResourceError(
-            f"the language model {path} cannot be read.",
+            f"the fastText model {path} cannot be read.",
             found=error.strerror,
             remedy="the path of a fastText .bin or .ftz file, such as lid.176.ftz"
             " from https://fasttext.cc/docs/en/language-identification.html",
@@ -120,7 +120,12 @@ def check_model(path: str) -> None:
 @functools.lru_cache(maxsize=4)
 def _load(path: str, modified: int, size: int) -> FastTextModel:
     """Read a model; the time and the size are part of the cache's key."""
-    file = _File(path, np.memmap(path, dtype=np.uint8, mode="r"))
+    return parse_model(path, np.memmap(path, dtype=np.uint8, mode="r"))
+
+
+def parse_model(path: str, data: U8) -> FastTextModel:
+    """Return the model that the bytes of a file hold; the path is what an error names."""
+    file = _File(path, data)
     version = file.integers(2)[1]
     settings = dict(zip(_SETTINGS, file.integers(12), strict=True))
     file.take(8)
@@ -143,7 +148,7 @@ def _load(path: str, modified: int, size: int) -> FastTextModel:
 
 def _unfit(path: str, found: str) -> ResourceError:
     return ResourceError(
-        f"{path} is no model that can tell languages.",
+        f"{path} is no model that can tell labels.",
         found=found,
         remedy="a supervised fastText model, whole, as .bin or .ftz",
     )

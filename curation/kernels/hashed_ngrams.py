@@ -99,12 +99,13 @@ def _hashed(
     bucket_S = np.empty((offset[-1] - offset[0]) * ngrams, dtype=np.uint32)
     for n in range(offset.size - 1):
         text_B = data_B[offset[n] : offset[n + 1]]
-        start[n + 1] = start[n] + _runs(text_B, run_R, buckets, table_C, seed, bucket_S[start[n] :])
+        made = word_runs(text_B, run_R, buckets, table_C, seed, bucket_S[start[n] :])
+        start[n + 1] = start[n] + made
     return start, bucket_S[: start[-1]]
 
 
 @leaf
-def _runs(
+def word_runs(
     text_B: U8, run_R: U64, buckets: np.uint64, table_C: U32, seed: np.uint64, bucket_S: U32
 ) -> int:
     """Write the buckets of one text's runs; return how many there are.

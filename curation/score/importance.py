@@ -1,4 +1,4 @@
-"""Importance weights (DSIR): how much likelier a document's words are in the target than in the pool.
+"""Importance weights (DSIR): how much likelier the target has a document's words than the pool.
 
 Words and runs of words are hashed into buckets; the weight of a document is the sum over its runs
 of the logarithm of the target's share of their bucket over the pool's. A sample of the pool drawn
@@ -36,7 +36,7 @@ I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 F64 = npt.NDArray[np.float64]
 
-#: Sets the noise apart from samples that the same seed draws: the first 64 bits of SHA-256 of "gumbel".
+#: Sets the noise apart from samples of the same seed: the first 64 bits of SHA-256 of "gumbel".
 _SALT = np.uint64(0x0FA5F2CDD1C8F32F)
 
 

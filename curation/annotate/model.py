@@ -1,0 +1,70 @@
+"""What a stage asks of a language model, and what it is told: the protocol, and no implementation.
+
+A stage holds a model as a setting: a frozen object that can be pickled, with two methods. Those
+that talk to a server or run vLLM stand in ``curation/rewrite/client.py``; a user's own is any
+frozen dataclass with these two methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+#: A retry is asked at this temperature at least: at 0 a model says the same again.
+RETRY_TEMPERATURE = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One conversation to be continued.
+
+    messages      (role, content) in order; role is system, user or assistant
+    max_tokens    the reply ends there at the latest
+    attempt       0 at first; a higher number is another draw, see ``sampling``
+    top_logprobs  how many alternatives to the reply's first token are wanted
+    """
+
+    messages: tuple[tuple[str, str], ...]
+    max_tokens: int = 512
+    attempt: int = 0
+    top_logprobs: int = 0
+
+    def sampling(self, temperature: float, seed: int) -> tuple[float, int]:
+        """Return the temperature and the seed of this attempt, from those of the first."""
+        if not self.attempt:
+            return temperature, seed
+        return max(temperature, RETRY_TEMPERATURE), seed + self.attempt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What a model answered, or why there is no answer.
+
+    finish         stop, length (cut at max_tokens), or what else the server calls it
+    first_logprob  token → log probability (nats) of the alternatives to the first token; empty
+                   where the server gives none
+    error          why this request has no answer; None where it has one
+    """
+
+    text: str = ""
+    finish: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    first_logprob: tuple[tuple[str, float], ...] = ()
+    error: str | None = None
+
+
+@runtime_checkable
+class Model(Protocol):
+    """Answers requests, and tells what it is."""
+
+    def generate(self, requests: Sequence[Request]) -> list[Reply]:
+        """Return one reply a request, in their order.
+
+        A request that cannot be answered is a reply with its ``error``. ResourceError where no
+        request can be: no server, no such model, no leave to use it.
+        """
+
+    def facts(self) -> Mapping[str, object]:
+        """Return what decides the replies, as JSON types: a part of the stage's fingerprint."""

@@ -1,0 +1,188 @@
+"""A local stand-in for a model server: it speaks OpenAI's chat completions and answers by rule.
+
+What it does is decided by marks in the last message, so that tests need no state: REFUSE (400),
+BROKEN (500), SLOW (sleeps), NOTJSON, NOCHOICE, GARBLED (a reply that cannot be read), GARBLEDONCE
+(at the first draw only), HIGH (a grade out of range), LONG (cut), NOLOGPROBS. Grades grow with the
+number of times that "good" occurs.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from curation.annotate.rubrics import DATAMAN_CRITERIA
+
+
+@dataclass
+class Stand:
+    """The server's address, what it was asked, and how it behaves to everybody.
+
+    failing    status → how often it is given before requests are answered
+    always     status given to all; 0 for none
+    logprobs   told, ignored (left out), or refused (400)
+    """
+
+    url: str = ""
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    failing: dict[int, int] = field(default_factory=dict)
+    always: int = 0
+    logprobs: str = "told"
+    slow_s: float = 5.0
+    dropped: int = 0
+    at_once: int = 0
+    most_at_once: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def texts(self) -> list[str]:
+        """Return the last message of each request."""
+        return [str(body["messages"][-1]["content"]) for body in self.requests]
+
+
+@contextmanager
+def standing() -> Iterator[Stand]:
+    """Run the server while the block runs."""
+    stand = Stand()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_POST(self) -> None:
+            length = int(self.headers["Content-Length"])
+            body = json.loads(self.rfile.read(length))
+            with stand.lock:
+                stand.requests.append({**body, "key": self.headers["Authorization"]})
+                stand.at_once += 1
+                stand.most_at_once = max(stand.most_at_once, stand.at_once)
+            try:
+                status, answer = answer_to(stand, body)
+                self.reply(status, answer)
+            except (BrokenPipeError, ConnectionResetError):
+                stand.dropped += 1
+            finally:
+                with stand.lock:
+                    stand.at_once -= 1
+
+        def reply(self, status: int, answer: str) -> None:
+            data = answer.encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            if status == 429:
+                self.send_header("Retry-After", "0.05")
+            self.end_headers()
+            self.wfile.write(data)
+
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 256  # connections that come at once are not refused
+        daemon_threads = True
+
+    server = Server(("127.0.0.1", 0), Handler)
+    stand.url = f"http://127.0.0.1:{server.server_port}/v1"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield stand
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def answer_to(stand: Stand, body: dict[str, Any]) -> tuple[int, str]:
+    """Return the status and the body of the answer to a request."""
+    text = str(body["messages"][-1]["content"])
+    with stand.lock:
+        for status, left in stand.failing.items():
+            if left:
+                stand.failing[status] -= 1
+                return status, error("not now")
+    if stand.always:
+        return stand.always, error("never")
+    if stand.logprobs == "refused" and body.get("logprobs"):
+        return 400, error("logprobs are not supported by this model")
+    if "REFUSE" in text:
+        return 400, error("this model's maximum context length is 4096 tokens")
+    if "BROKEN" in text:
+        return 500, error("inside")
+    if "SLOW" in text:
+        time.sleep(stand.slow_s)
+    if "NOTJSON" in text:
+        return 200, "<html>a proxy</html>"
+    if "NOCHOICE" in text:
+        return 200, json.dumps({"id": "1", "object": "chat.completion", "choices": []})
+    return 200, json.dumps(completion(body, text, told=stand.logprobs == "told"))
+
+
+def error(message: str) -> str:
+    return json.dumps({"error": {"message": message, "type": "stand-in", "code": None}})
+
+
+def completion(body: dict[str, Any], text: str, *, told: bool) -> dict[str, Any]:
+    said = reply_to(text, int(body.get("seed") or 0))
+    choice: dict[str, Any] = {
+        "index": 0,
+        "message": {"role": "assistant", "content": said},
+        "finish_reason": "length" if "LONG" in text else "stop",
+        "logprobs": None,
+    }
+    if body.get("logprobs") and told and "NOLOGPROBS" not in text:
+        choice["logprobs"] = {"content": [first_token(text)]}
+    usage = {"prompt_tokens": len(text.split()), "completion_tokens": len(said.split())}
+    usage["total_tokens"] = sum(usage.values())
+    return {
+        "id": "stand-in",
+        "object": "chat.completion",
+        "created": 0,
+        "model": body["model"],
+        "choices": [choice],
+        "usage": usage,
+    }
+
+
+def goodness(text: str) -> int:
+    return min(5, len(re.findall(r"\bgood\b", text)))
+
+
+def reply_to(text: str, seed: int) -> str:
+    """Return the reply: a comparison, DataMan's lines, yes or no, or a grade."""
+    if "GARBLEDONCE" in text:
+        return "Hm." if seed == 0 else "Educational score: 1"
+    if "GARBLED" in text:
+        return "I would rather speak of the weather."
+    if "<text A>" in text:
+        first, second = re.findall(r"<text [AB]>(.*?)</text [AB]>", text, re.DOTALL)
+        if "ALWAYSA" in text:
+            return "A"
+        if goodness(first) == goodness(second):
+            return "I cannot tell."
+        return "A" if goodness(first) > goodness(second) else "B"
+    if "OPTIONS:" in text:
+        return "yes" if goodness(text) else "no"
+    if "name its domain" in text:
+        grade = max(1, goodness(text))
+        lines = [f"{name.replace('_', ' ').capitalize()}: {grade}/5" for name in DATAMAN_CRITERIA]
+        return "\n".join(["Domain: Medicine", *lines])
+    grade = 9 if "HIGH" in text else goodness(text)
+    return f"It is so.\n\nEducational score: {grade}"
+
+
+def first_token(text: str) -> dict[str, Any]:
+    """Return the alternatives: yes in two spellings, no, and a word between."""
+    share = 0.1 + 0.8 * goodness(text) / 5
+    shares = {"yes": 0.75 * share, " Yes": 0.25 * share, "no": 0.95 - share, "Well": 0.05}
+    tops = [
+        {"token": token, "logprob": math.log(prob), "bytes": None} for token, prob in shares.items()
+    ]
+    return {**tops[0], "top_logprobs": tops}
