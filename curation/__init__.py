@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     from curation.annotate.classifier_fit import train_classifier as train_classifier
     from curation.annotate.classifier_model import load_classifier as load_classifier
     from curation.annotate.corrections import LineCorrections as LineCorrections
+    from curation.annotate.costs import judge_costs as judge_costs
     from curation.annotate.hashed import HashedEmbedding as HashedEmbedding
+    from curation.annotate.judge import Judge as Judge
+    from curation.annotate.judged import judged_rows as judged_rows
+    from curation.annotate.judged import write_judged as write_judged
     from curation.annotate.labelled import read_build as read_build
     from curation.annotate.labelled import read_labelled as read_labelled
     from curation.annotate.labelled import read_sides as read_sides
@@ -35,6 +39,13 @@ if TYPE_CHECKING:
     from curation.annotate.quality import FineWebQuality as FineWebQuality
     from curation.annotate.quality import GopherQuality as GopherQuality
     from curation.annotate.repetition import GopherRepetition as GopherRepetition
+    from curation.annotate.rubrics import ASK_LLM as ASK_LLM
+    from curation.annotate.rubrics import DATAMAN as DATAMAN
+    from curation.annotate.rubrics import EDUCATIONAL as EDUCATIONAL
+    from curation.annotate.rubrics import Choice as Choice
+    from curation.annotate.rubrics import Grade as Grade
+    from curation.annotate.rubrics import Rubric as Rubric
+    from curation.annotate.rubrics import YesProb as YesProb
     from curation.annotate.shape import TextShape as TextShape
     from curation.annotate.size import TextSize as TextSize
     from curation.annotate.url import UrlRules as UrlRules
@@ -85,15 +96,21 @@ if TYPE_CHECKING:
     from curation.recipe import keep_best as keep_best
     from curation.recipe import sample as sample
     from curation.rewrite.chunk import Chunk as Chunk
+    from curation.rewrite.client import LocalModel as LocalModel
+    from curation.rewrite.client import ModelServer as ModelServer
     from curation.rewrite.redact import RedactPii as RedactPii
     from curation.score.bandit import ClusterBandit as ClusterBandit
     from curation.score.clusters import Clusters as Clusters
     from curation.score.density import Density as Density
     from curation.score.importance import DsirWeights as DsirWeights
+    from curation.score.pairwise import Criterion as Criterion
+    from curation.score.pairwise import Pairwise as Pairwise
     from curation.score.quota import ClusterQuota as ClusterQuota
     from curation.score.random import RandomScore as RandomScore
+    from curation.score.sampling import QualitySampling as QualitySampling
     from curation.score.similarity import TargetSimilarity as TargetSimilarity
     from curation.score.transport import TransportGain as TransportGain
+    from curation.score.votek import VoteK as VoteK
     from curation.sources.pages import web_source as web_source
     from curation.sources.pdf import Pdf as Pdf
     from curation.sources.tables import Jsonl as Jsonl
@@ -184,6 +201,17 @@ _HOME = {
     "ClusterBandit": "score.bandit",
     "TransportGain": "score.transport",
     "TargetSimilarity": "score.similarity",
+    "judge_costs": "annotate.costs",
+    "Judge": "annotate.judge",
+    **dict.fromkeys(("judged_rows", "write_judged"), "annotate.judged"),
+    **dict.fromkeys(
+        ("ASK_LLM", "DATAMAN", "EDUCATIONAL", "Choice", "Grade", "Rubric", "YesProb"),
+        "annotate.rubrics",
+    ),
+    **dict.fromkeys(("LocalModel", "ModelServer"), "rewrite.client"),
+    **dict.fromkeys(("Criterion", "Pairwise"), "score.pairwise"),
+    "QualitySampling": "score.sampling",
+    "VoteK": "score.votek",
     "Chunk": "rewrite.chunk",
     "Pii": "annotate.pii",
     "RedactPii": "rewrite.redact",

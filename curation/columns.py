@@ -165,7 +165,7 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "judge_grade": (_SHARE, "grade that a language model gives, on its rubric's scale"),
     "judge_yes_prob": (
         _SHARE,
-        "probability that a language model says the text is worth training on",
+        "probability that a language model calls the text worth training on",
     ),
     "judge_domain": (_TEXT, "domain that a language model names, of DataMan's 15"),
     **{
@@ -208,6 +208,22 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "pairwise_completion_tokens": (pa.uint32(), "tokens of the replies to them"),
     "label_rank": (pa.uint32(), "place among rows chosen for a label; null where not chosen"),
     "sampling_score": (_SHARE, "standardised score with a Gumbel draw: the highest are a sample"),
+    # perplexity, and what goes with it
+    "correlation_score": (
+        pa.float32(),
+        "how low loss on the row's domain goes with low error on a benchmark; higher is better",
+    ),
+    "lm_bits_per_byte": (
+        pa.float32(),
+        "bits that a causal language model needs for a byte of the text; lower is likelier",
+    ),
+    "lm_loss": (pa.float64(), "mean loss of the text's tokens under that model, in nats"),
+    "lm_tokens": (pa.uint64(), "tokens of the text under that model's vocabulary, all scored"),
+    "kenlm_perplexity": (
+        pa.float32(),
+        "perplexity of the normalised text under an n-gram model of KenLM, a word each",
+    ),
+    "percentile": (_SHARE, "share of the rows that a number ranks below this row's"),
     # evaluation
     "held_out": (pa.bool_(), "whether the row is kept out of training, to measure on"),
     # lineage

@@ -83,9 +83,8 @@ def _cost(
             continue
         table = pq.read_table(path, columns=names)
         rows += pc.sum(pc.fill_null(pc.greater(table[names[0]], 0), False)).as_py() or 0
-        sums = [
-            total + (pc.sum(table[n]).as_py() or 0) for total, n in zip(sums, names, strict=True)
-        ]
+        found = [pc.sum(table[column]).as_py() or 0 for column in names]
+        sums = [total + more for total, more in zip(sums, found, strict=True)]
     price = prices.get(name)
     money = None if price is None else (sums[1] * price[0] + sums[2] * price[1]) / 1e6
     return {

@@ -76,7 +76,7 @@ class Judge(Annotator):
     prices: tuple[float, float] = field(default=(0.0, 0.0), repr=False)
 
     @property
-    def writes(self) -> pa.Schema:  # type: ignore[override]
+    def writes(self) -> pa.Schema:
         """The columns of this rubric under this name."""
         answers = [answer.field for answer in self.rubric.answers]
         counts = [pa.field(name, pa.uint32()) for name in COUNTS]

@@ -333,24 +333,10 @@ DATAMAN_CRITERIA: dict[str, str] = {
     "overall": "its worth for training a language model, all in all",
 }
 DATAMAN_DOMAINS: tuple[str, ...] = (
-    "Medicine",
-    "Finance",
-    "Law",
-    "Education",
-    "Technology",
-    "Entertainment",
-    "Mathematics",
-    "Coding",
-    "Government",
-    "Culture",
-    "Transportation",
-    "Retail E-commerce",
-    "Telecommunication",
-    "Agriculture",
-    "Other",
+    *("medicine", "finance", "law", "education", "technology", "entertainment", "mathematics"),
+    *("coding", "government", "culture", "transportation", "retail e-commerce"),
+    *("telecommunication", "agriculture", "other"),
 )
-
-
 #: What models like to write behind a criterion.
 _SCORE = r"(?:\s+(?:score|grade))?"
 

@@ -26,7 +26,7 @@ def vote_k(neighbour_NK: I32, weight_L: I64, wanted: int) -> I64:
     weight_L      int64[L]     non-increasing; N times the first fits into 63 bits
     returns       int64[M]     rows in the order of choice; M is the smaller of wanted and N
     """
-    count, width = neighbour_NK.shape
+    count = len(neighbour_NK)
     start, voter_E = _voters(neighbour_NK)
     votes_N = np.zeros(count, dtype=np.int64)
     for n in range(count):
@@ -81,12 +81,13 @@ def _highest(votes_N: I64, is_chosen_N: npt.NDArray[np.bool_]) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def _level(weight_L: I64, heard: int) -> int:
-    return weight_L[min(heard, weight_L.size - 1)]
+def _level(weight_L: I64, heard: int) -> np.int64:
+    weight: np.int64 = weight_L[min(heard, weight_L.size - 1)]
+    return weight
 
 
 @numba.njit(cache=True, nogil=True)
-def _change(votes_N: I64, neighbour_K: I32, by: int) -> None:
+def _change(votes_N: I64, neighbour_K: I32, by: np.int64) -> None:
     for k in range(neighbour_K.size):
         if neighbour_K[k] >= 0:
             votes_N[neighbour_K[k]] += by

@@ -51,7 +51,7 @@ class ModelServer:
 
     model             as the server calls it
     base_url          up to /v1
-    temperature       0 for the likeliest reply; a reply asked for again is drawn at RETRY_TEMPERATURE
+    temperature       0 for the likeliest reply; one asked for again is drawn at RETRY_TEMPERATURE
     seed              handed on to the server, which may or may not heed it
     extra_body        JSON object that is added to each request, such as
                       '{"chat_template_kwargs": {"enable_thinking": false}}'
@@ -312,7 +312,7 @@ class LocalModel:
 
     def _answer(self, requests: Sequence[Request]) -> list[Reply]:
         """Answer a batch; where vLLM refuses it, one by one, to find which it is."""
-        vllm, engine = needed("vllm", "llm"), _engine(self)
+        vllm, engine = needed("vllm", "vllm"), _engine(self)
         talks = [[{"role": r, "content": t} for r, t in ask.messages] for ask in requests]
         try:
             made = engine.chat(talks, [self._sampling(vllm, ask) for ask in requests])
@@ -334,7 +334,7 @@ class LocalModel:
 
 @lru_cache(maxsize=1)
 def _engine(settings: LocalModel) -> Any:
-    vllm = needed("vllm", "llm")
+    vllm = needed("vllm", "vllm")
     if not os.path.isdir(settings.model):
         raise ResourceError(
             f"no model folder at {settings.model}.", remedy="name a folder with weights"

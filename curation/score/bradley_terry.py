@@ -65,7 +65,8 @@ def _loss(score_N: F64, first_P: I64, second_P: I64, prob_P: F64, ridge: float) 
 
 def _spread(value_P: F64, first_P: I64, second_P: I64, count: int) -> F64:
     """Add each comparison's value to its first document and take it from its second."""
-    return np.bincount(first_P, value_P, count) - np.bincount(second_P, value_P, count)
+    won_N: F64 = np.bincount(first_P, value_P, count).astype(np.float64)
+    return won_N - np.bincount(second_P, value_P, count)
 
 
 def _solve(right_N: F64, weight_P: F64, first_P: I64, second_P: I64, ridge: float) -> F64:

@@ -1,4 +1,4 @@
-"""Importance weights (DSIR): how much likelier the target has a document's words than the pool.
+"""Importance weights (DSIR): how much likelier a document's words are in a target than in the pool.
 
 Words and runs of words are hashed into buckets; the weight of a document is the sum over its runs
 of the logarithm of the target's share of their bucket over the pool's. A sample of the pool drawn

@@ -137,7 +137,7 @@ class Pairwise(Reducer):
     prices: tuple[float, float] = field(default=(0.0, 0.0), repr=False)
 
     @property
-    def writes(self) -> pa.Schema:  # type: ignore[override]
+    def writes(self) -> pa.Schema:
         """The columns of these criteria under this name."""
         scores = [f"{criterion.name}_score" for criterion in self.criteria]
         kinds = dict.fromkeys([*scores, "score"], pa.float32())
@@ -188,7 +188,8 @@ class Pairwise(Reducer):
         """Return the texts of the documents that are compared, cut, by their number."""
         number = np.unique(np.concatenate([first_P, second_P]))
         number = number[np.argsort(place_D[number])]
-        texts, start = {}, 0
+        texts: dict[int, str] = {}
+        start = 0
         for batch in rows.batches("text"):
             low, high = np.searchsorted(place_D[number], [start, start + len(batch)])
             here = number[low:high]
@@ -291,30 +292,36 @@ class _Comparing:
 
         Requests are numbered pair by pair, then by criterion, order and vote.
         """
-        stage = self.stage
-        each = len(stage.criteria) * 2 * stage.votes
-        self.vote_CPO2 = np.zeros((len(stage.criteria), len(first_P), 2, 2), dtype=np.int64)
-        for start in range(0, each * len(first_P), _BLOCK_REQUESTS):
-            numbers = range(start, min(start + _BLOCK_REQUESTS, each * len(first_P)))
-            places = [
-                np.unravel_index(n, (len(first_P), len(stage.criteria), 2, stage.votes))
-                for n in numbers
+        shape = (len(first_P), len(self.stage.criteria), 2, self.stage.votes)
+        self.vote_CPO2 = np.zeros((shape[1], shape[0], 2, 2), dtype=np.int64)
+        both_PO = np.stack([first_P, second_P], axis=1)
+        for start in range(0, int(np.prod(shape)), _BLOCK_REQUESTS):
+            stop = min(start + _BLOCK_REQUESTS, int(np.prod(shape)))
+            numbers = np.unravel_index(np.arange(start, stop), shape)
+            places = list(zip(*(number.tolist() for number in numbers), strict=True))
+            shown = [both_PO[pair, [order, 1 - order]].tolist() for pair, _, order, _ in places]
+            replies = self.stage.model.generate(
+                [
+                    self._request(texts, criterion, vote)
+                    for texts, (_, criterion, _, vote) in zip(shown, places, strict=True)
+                ]
+            )
+            for (pair, criterion, order, _), reply in zip(places, replies, strict=True):
+                if letter := read_letter(reply):
+                    self.vote_CPO2[criterion, pair, order, "AB".index(letter)] += 1
+            self.spent += [
+                (texts[0], reply.prompt_tokens, reply.completion_tokens)
+                for texts, reply in zip(shown, replies, strict=True)
             ]
-            pairs = [
-                ((int(first_P[p]), int(second_P[p]))[:: 1 - 2 * int(order)], int(c), int(vote))
-                for p, c, order, vote in places
-            ]
-            replies = stage.model.generate([self._request(*pair) for pair in pairs])
-            for (p, c, order, _), (shown, _, _), reply in zip(places, pairs, replies, strict=True):
-                letter = read_letter(reply)
-                if letter:
-                    self.vote_CPO2[c, p, order, "AB".index(letter)] += 1
-                self.spent.append((shown[0], reply.prompt_tokens, reply.completion_tokens))
 
-    def _request(self, shown: tuple[int, int], criterion: int, vote: int) -> Request:
-        parts = {"first": self.texts[shown[0]], "second": self.texts[shown[1]]}
-        asks = self.stage.criteria[criterion].asks
-        asked = re.sub(r"\{(\w+)\}", lambda found: {**parts, "asks": asks}[found[1]], _PROMPT)
+    def _request(self, shown: Sequence[int], criterion: int, vote: int) -> Request:
+        parts = {
+            "first": self.texts[shown[0]],
+            "second": self.texts[shown[1]],
+            "asks": self.stage.criteria[criterion].asks,
+        }
+        # one pass: what looks like a place to fill in inside a text is left as it is
+        asked = re.sub(r"\{(\w+)\}", lambda found: parts[found[1]], _PROMPT)
         return Request(messages=(("user", asked),), max_tokens=_REPLY_TOKENS, attempt=vote)
 
     def columns(self, first_P: I64, second_P: I64, count: int) -> list[F64 | U32]:

@@ -57,7 +57,7 @@ class QualitySampling(Reducer):
         return ("id", self.column)
 
     @property
-    def writes(self) -> pa.Schema:  # type: ignore[override]
+    def writes(self) -> pa.Schema:
         """The one column, under its name."""
         return pa.schema([pa.field(self.name, pa.float32())])
 

@@ -25,7 +25,7 @@ import pyarrow as pa
 from curation.arrow import to_column
 from curation.columns import columns
 from curation.errors import RecipeError
-from curation.score.examples import check_embed, embedded, example_rows, pool_vectors
+from curation.score.examples import as_they_are, check_embed, embedded, example_rows, pool_vectors
 from curation.stage import Annotator
 
 F32 = npt.NDArray[np.float32]
@@ -100,14 +100,17 @@ class TransportGain(Annotator):
         return example_rows(self.embed)
 
     def annotate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        toward = _potential(self, self.target)
+        toward = self._potential(self.target)
         row_M, unit_MD = pool_vectors("TransportGain", batch["embedding"], toward.dims)
         gain_M = toward.gain(unit_MD)
         if self.contrast:
-            gain_M = gain_M - _potential(self, self.contrast).gain(unit_MD)
+            gain_M = gain_M - self._potential(self.contrast).gain(unit_MD)
         known_N, gain_N = np.zeros(len(batch), np.bool_), np.zeros(len(batch), np.float32)
         known_N[row_M], gain_N[row_M] = True, gain_M
         return pa.RecordBatch.from_arrays([to_column(gain_N, known_N)], schema=self.writes)
+
+    def _potential(self, path: str) -> Potential:
+        return _solved(self, path, as_they_are(self.base, path))
 
 
 @dataclass(frozen=True)
@@ -174,7 +177,11 @@ def costs(left_ND: F32, right_MD: F32) -> F64:
 
 
 @lru_cache(maxsize=4)
-def _potential(stage: Any, path: str) -> Potential:
+def _solved(stage: Any, path: str, files: object) -> Potential:
+    """Solve the transport from a stage's base to a target.
+
+    files  state of both samples' files, so that one that has changed is read again
+    """
     base_ND = embedded(stage.base, stage.embed, most=stage.sample, seed=stage.seed)
     target_MD = embedded(path, stage.embed, most=stage.sample, seed=stage.seed)
     if base_ND.shape[1] != target_MD.shape[1]:

@@ -131,9 +131,9 @@ def _smallest(
     hashes: list[U64], places: list[I64], vectors: list[F32], most: int
 ) -> tuple[list[U64], list[I64], list[F32]]:
     """Return the rows with the smallest hashes, in the order of the hash, as one block."""
-    hash_R, place_R, unit_RD = (np.concatenate(blocks) for blocks in (hashes, places, vectors))
+    hash_R, place_R = np.concatenate(hashes), np.concatenate(places)
     order = np.argsort(hash_R, kind="stable")[:most]
-    return [hash_R[order]], [place_R[order]], [unit_RD[order]]
+    return [hash_R[order]], [place_R[order]], [np.concatenate(vectors)[order]]
 
 
 def _commonest_length(rows: Rows) -> int:
