@@ -102,9 +102,18 @@ if TYPE_CHECKING:
     from curation.score.bandit import ClusterBandit as ClusterBandit
     from curation.score.clusters import Clusters as Clusters
     from curation.score.density import Density as Density
+    from curation.score.domains import DomainEstimate as DomainEstimate
+    from curation.score.domains import label_pages as label_pages
     from curation.score.importance import DsirWeights as DsirWeights
+    from curation.score.kenlm import KenlmPerplexity as KenlmPerplexity
+    from curation.score.kenlm import perplexity_cutoffs as perplexity_cutoffs
+    from curation.score.kenlm import perplexity_third as perplexity_third
     from curation.score.pairwise import Criterion as Criterion
     from curation.score.pairwise import Pairwise as Pairwise
+    from curation.score.percentile import Percentile as Percentile
+    from curation.score.percentile import percentile_window as percentile_window
+    from curation.score.perplexity import BitsPerByte as BitsPerByte
+    from curation.score.perplexity import domain_bits_per_byte as domain_bits_per_byte
     from curation.score.quota import ClusterQuota as ClusterQuota
     from curation.score.random import RandomScore as RandomScore
     from curation.score.sampling import QualitySampling as QualitySampling
@@ -224,6 +233,10 @@ _HOME = {
     "HeldOut": "mix.split",
     "Schedule": "mix.schedule",
     "Training": "train.settings",
+    **dict.fromkeys(("DomainEstimate", "label_pages"), "score.domains"),
+    **dict.fromkeys(("KenlmPerplexity", "perplexity_cutoffs", "perplexity_third"), "score.kenlm"),
+    **dict.fromkeys(("Percentile", "percentile_window"), "score.percentile"),
+    **dict.fromkeys(("BitsPerByte", "domain_bits_per_byte"), "score.perplexity"),
 }
 
 __all__ = sorted(_HOME)

@@ -66,7 +66,7 @@ def train_classifier(  # noqa: PLR0913  a command's options
     buckets: Annotated[int, typer.Option(help="What hashes of runs fall into.")] = 1 << 18,
     min_texts: Annotated[
         int, typer.Option(help="Of linear: texts that a run must be in to be a feature.")
-    ] = 1,
+    ] = 2,
     epochs: Annotated[int, typer.Option(help="Of fasttext.")] = 5,
     rate: Annotated[float, typer.Option(help="Of fasttext: learning rate.")] = 0.1,
     dimensions: Annotated[int, typer.Option(help="Of fasttext.")] = 100,

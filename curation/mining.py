@@ -57,7 +57,12 @@ class Pool:
     def sample(self, documents: int, *steps: Step, seed: int = 0) -> Build:
         """Draw documents by a hash of their ids, and run further steps on these alone."""
         drawn = sample(documents=documents, seed=seed, because="not sampled")
-        recipe = dataclasses.replace(self.recipe, steps=[*self.recipe.steps, drawn, *steps])
+        return self.run(
+            dataclasses.replace(self.recipe, steps=[*self.recipe.steps, drawn, *steps])
+        )
+
+    def run(self, recipe: Recipe) -> Build:
+        """Run a recipe over the same store."""
         return recipe.run(store=self.build.store.path, workers=self.workers, progress=self.progress)
 
 
@@ -78,12 +83,17 @@ class Selector:
     lowest: bool = False
     prepare: Callable[[Pool], Sequence[Step]] | None = None
 
+    def scored(self, pool: Recipe, prepared: Sequence[Step] = ()) -> Recipe:
+        """Return the recipe that writes the column for every document of the pool."""
+        return dataclasses.replace(pool, steps=[*pool.steps, *prepared, *self.steps])
+
     def recipe(
         self, pool: Recipe, budget: Mapping[str, int], prepared: Sequence[Step] = ()
     ) -> Recipe:
         """Return the recipe of the set: the pool's steps, this selector's, and the budget."""
         best = keep_best(self.column, because=BECAUSE, lowest=self.lowest, **budget)
-        return dataclasses.replace(pool, steps=[*pool.steps, *prepared, *self.steps, best])
+        scored = self.scored(pool, prepared)
+        return dataclasses.replace(scored, steps=[*scored.steps, best])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,24 +149,49 @@ class Mining:
 
         Raises RecipeError where the pool has less than the budget, and what a recipe's run raises.
         """
+        pool = self._look_at(store, workers, progress)
+        self._check_budget(pool.build)
+        self._check_target(pool.build)
+        builds = {
+            name: pool.run(selector.recipe(self.pool, self.budget, prepared))
+            for name, selector, prepared in self._in_turn(pool)
+        }
+        return Mined(self, pool.build, builds)
+
+    def scores(
+        self,
+        *,
+        store: str | os.PathLike[str],
+        workers: int | None = None,
+        progress: Progress | None = None,
+    ) -> pl.DataFrame:
+        """Return the id of every document of the pool, and its rank by every selector.
+
+        A column for each selector, by its name: the number by which it ranks, turned round where
+        low numbers are good, so that higher is better everywhere; null where it has none.
+        """
+        pool = self._look_at(store, workers, progress)
+        table = pool.build.documents(columns=["id"]).collect()
+        for name, selector, prepared in self._in_turn(pool):
+            scored = pool.run(selector.scored(self.pool, prepared))
+            found = scored.documents(columns=["id", selector.column]).collect()
+            number = pl.col(selector.column).cast(pl.Float64) * (-1 if selector.lowest else 1)
+            table = table.join(found.select("id", number.alias(name)), on="id", how="left")
+        return table
+
+    def _look_at(
+        self, store: str | os.PathLike[str], workers: int | None, progress: Progress | None
+    ) -> Pool:
         shown = progress or Progress()
-        pool = self.pool.run(store=store, workers=workers, progress=shown)
-        self._check_budget(pool)
-        self._check_target(pool)
-        builds: dict[str, Build] = {}
-        looked_at = Pool(
-            recipe=self.pool,
-            build=pool,
-            folder=pool.store.path / "selectors" / pool.fingerprint,
-            workers=workers,
-            progress=shown,
-        )
-        for name, selector in self.selectors.items():
-            shown.say(f"set {len(builds) + 1} of {len(self.selectors)}: {name}")
-            prepared = selector.prepare(looked_at) if selector.prepare else ()
-            recipe = selector.recipe(self.pool, self.budget, prepared)
-            builds[name] = recipe.run(store=store, workers=workers, progress=shown)
-        return Mined(self, pool, builds)
+        build = self.pool.run(store=store, workers=workers, progress=shown)
+        folder = build.store.path / "selectors" / build.fingerprint
+        return Pool(recipe=self.pool, build=build, folder=folder, workers=workers, progress=shown)
+
+    def _in_turn(self, pool: Pool) -> Iterator[tuple[str, Selector, Sequence[Step]]]:
+        """Yield each selector with the steps that it has made of the pool."""
+        for number, (name, selector) in enumerate(self.selectors.items(), start=1):
+            pool.progress.say(f"set {number} of {len(self.selectors)}: {name}")
+            yield name, selector, selector.prepare(pool) if selector.prepare else ()
 
     def _check_budget(self, pool: Build) -> None:
         [(unit, amount)] = self.budget.items()
@@ -232,7 +267,17 @@ class Mined:
             float_precision=3,
             thousands_separator=",",
         ):
-            return f"{self.table()}\n{self.overlap()}\n{self._how_to_compare()}"
+            shown = f"{self.table()}\n"
+            if len(self.builds) > 1:
+                shown += f"share of documents that two sets have in common:\n{self._matrix()}\n"
+            return shown + self._how_to_compare()
+
+    def _matrix(self) -> pl.DataFrame:
+        pairs = self.overlap()
+        names = [pairs["first"][0], *pairs["second"].head(len(self.builds) - 1)]
+        known = {(a, b): share for a, b, _, share in pairs.iter_rows()}
+        columns = {b: [known.get((a, b)) for a in names[:-1]] for b in names[1:]}
+        return pl.DataFrame({"": names[:-1], **columns})
 
     def _how_to_compare(self) -> str:
         first, *others = (build.fingerprint for build in self.builds.values())

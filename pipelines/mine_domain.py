@@ -21,8 +21,11 @@ Methods whose option is not given are left out.
 
 from __future__ import annotations
 
+import hashlib
 from functools import partial
 from typing import Literal
+
+import pyarrow as pa
 
 from curation import (
     BitsPerByte,
@@ -56,7 +59,6 @@ from curation.errors import RecipeError, nearest
 from curation.mining import Pool
 from curation.recipe import Step
 from curation.score.target import read_target
-from curation.stage import content_hash
 
 Kind = Literal["linear", "fasttext"]
 
@@ -151,9 +153,7 @@ def selectors(
         "linear": Selector(
             column="domain_prob", prepare=partial(_classifier, target=target, kind="linear")
         ),
-        "bandit": Selector(
-            column="bandit_score", steps=(), prepare=partial(_bandit, target=target)
-        ),
+        "bandit": Selector(column="bandit_score", prepare=partial(_bandit, target=target)),
         "density": Selector(column="density_score", steps=(embed, Density())),
         "clusters": Selector(column="quota_score", steps=(*clusters, ClusterQuota())),
     }
@@ -197,11 +197,11 @@ def _budget(tokens: int, megabytes: float, tokenizer: str) -> dict[str, int]:
 
 def _classifier(pool: Pool, *, target: str, kind: Kind) -> list[Step]:
     """Train target examples against a sample of the pool, unless that has been done."""
-    import pyarrow as pa
-
-    file = pool.folder / f"{kind}-{content_hash(target)[:12]}.classifier"
+    examples = read_target(target)
+    digest = hashlib.sha256(examples.hashes.tobytes()).hexdigest()
+    file = pool.folder / f"{kind}-{digest[:12]}.classifier"
     if not file.exists():
-        wanted = read_target(target).text
+        wanted = examples.text
         others = read_build(pool.sample(NEGATIVES * len(wanted)), ())["text"]
         text = pa.chunked_array([wanted, *(chunk.cast(wanted.type) for chunk in others.chunks)])
         side = ["domain"] * len(wanted) + ["other"] * len(others)

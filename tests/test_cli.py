@@ -19,7 +19,17 @@ Told = Callable[..., tuple[object, str, str]]
 GOLDEN = Path(__file__).parent / "golden" / "cli.txt"
 COMMANDS = (
     *("plan", "run", "show", "why", "diff", "index", "contamination", "check"),
-    *("select", "tokenize", "train", "evaluate", "ablate", "verdict", "predict"),
+    *(
+        "train-classifier",
+        "correlate",
+        "select",
+        "tokenize",
+        "train",
+        "evaluate",
+        "ablate",
+        "verdict",
+        "predict",
+    ),
 )
 
 RECIPE = '''

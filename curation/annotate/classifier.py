@@ -37,8 +37,10 @@ class Classifier(Annotator):
     that hold independently writes those with a probability of 0.5 and more, and the probability of
     each. A head of grades writes a number.
 
-    A text that is null, or of which the model has met no word, has null in every column: a rule
-    does not keep it, and the base rate would be a guess about all such texts at once.
+    A text that is null or blank, or of which the model has met no run of words, has null in every
+    column: a rule does not keep it, and the base rate would be a guess about all such texts at
+    once. To a fastText model the end of a text is a word like others, so that most of them answer
+    any text that is not blank.
 
     model     path of a file that curation train-classifier has written, or of a supervised fastText
               model, .bin or .ftz

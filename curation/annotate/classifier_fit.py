@@ -12,12 +12,10 @@ N texts, L labels, F features of all texts, U different buckets, O outputs
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -36,9 +34,6 @@ from curation.annotate.classifier_targets import Target, flat, held_out_texts, t
 from curation.arrow import bytes_and_offsets, is_valid
 from curation.errors import RecipeError, TrainingError, nearest, needed
 
-if TYPE_CHECKING:
-    from curation.annotate.fasttext_model import FastTextModel
-
 U8 = npt.NDArray[np.uint8]
 U32 = npt.NDArray[np.uint32]
 I64 = npt.NDArray[np.int64]
@@ -48,8 +43,6 @@ Bool_N = npt.NDArray[np.bool_]
 Solver = Literal["logistic", "sgd", "ridge", "svc"]
 #: A squared or hinge loss wants this times the strength that a logistic loss wants.
 _SQUARED = 0.1
-#: fastText's trainer fails on some texts ("Encountered NaN"); a lower rate lets it through.
-_ATTEMPTS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +73,7 @@ class ClassifierSettings:
     drop_rare: bool = False
     solver: Solver = "logistic"
     strength: float = 10.0
-    min_texts: int = 1
+    min_texts: int = 2
     epochs: int = 5
     rate: float = 0.1
     dimensions: int = 100
@@ -320,68 +313,26 @@ def _fit_fasttext(
 ) -> ClassifierModel:
     """Train with the package; the labels in its file are numbers, and the head has the names."""
     from curation.annotate.fasttext_model import parse_model
+    from curation.annotate.fasttext_training import fasttext_lines, train_fasttext
 
     (target,) = targets
-    with tempfile.TemporaryDirectory() as folder:
-        lines = Path(folder) / "texts.txt"
-        lines.write_text(fasttext_lines(texts.column, target), encoding="utf-8")
-        trained = _trained(str(lines), target.head, settings)
-        if settings.quantized:
-            trained.quantize(qnorm=True)
-        trained.save_model(str(Path(folder) / "model.bin"))
-        source = (Path(folder) / "model.bin").read_bytes()
-    inner: FastTextModel = parse_model("the trained model", np.frombuffer(source, dtype=np.uint8))
-    labels = tuple(target.head.labels[int(number)] for number in inner.labels)
-    head = replace(target.head, labels=labels)
+    head = target.head
+    holds_NL = (target.truth_NL > 0) & target.labelled_N[:, None]
+    options = {
+        "lr": settings.rate,
+        "epoch": settings.epochs,
+        "dim": settings.dimensions,
+        "wordNgrams": settings.ngrams,
+        "bucket": settings.buckets if settings.ngrams > 1 else 0,
+        "loss": "softmax" if head.kind == "one" else "ova",
+        "seed": settings.seed + 1,  # its generator takes 0 for 1
+    }
+    lines = fasttext_lines(texts.column, holds_NL)
+    source = train_fasttext(lines, options, quantized=settings.quantized)
+    inner = parse_model("the trained model", np.frombuffer(source, dtype=np.uint8))
+    labels = tuple(head.labels[int(number)] for number in inner.labels)
+    head = replace(head, labels=labels)
     return ClassifierModel((head,), inner, source, settings=asdict(settings))
-
-
-def fasttext_lines(column: pa.Array, target: Target) -> str:
-    """Return texts and labels as fastText reads them: one line each, line breaks made spaces.
-
-    What means something to fastText inside a text, a label's prefix and the end of a line, is
-    written so that it does not.
-    """
-    text = pc.replace_substring_regex(column, "[\\n\\v\\f\\r\\x00]", " ")
-    text = pc.replace_substring(text, "__label__", "_label_")
-    text = pc.replace_substring(text, "</s>", "</ s>").to_pylist()
-    known = [np.flatnonzero(row) for row in target.truth_NL > 0]
-    lines = [
-        " ".join([*(f"__label__{label}" for label in labels), words])
-        for labels, words, said in zip(known, text, target.labelled_N, strict=True)
-        if said and len(labels)
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _trained(path: str, head: Head, settings: ClassifierSettings) -> Any:
-    fasttext = needed("fasttext", "classify")
-    rate = settings.rate
-    for _ in range(_ATTEMPTS):
-        try:
-            return fasttext.train_supervised(
-                path,
-                lr=rate,
-                dim=settings.dimensions,
-                epoch=settings.epochs,
-                wordNgrams=settings.ngrams,
-                bucket=settings.buckets if settings.ngrams > 1 else 0,
-                loss="softmax" if head.kind == "one" else "ova",
-                thread=1,
-                seed=settings.seed,
-                verbose=0,
-            )
-        except RuntimeError as error:
-            warnings.warn(
-                f"fastText's training failed at rate {rate} ({error}): tried again at half of it",
-                stacklevel=2,
-            )
-            rate /= 2
-    raise TrainingError(
-        "fastText's training fails at any rate.",
-        found=f"{_ATTEMPTS} attempts, the last at rate {rate * 2}",
-        remedy="fewer epochs, a lower rate, or kind='linear' (--model linear)",
-    )
 
 
 # ---------------------------------------------------------------- figures

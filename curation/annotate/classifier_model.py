@@ -144,7 +144,9 @@ class ClassifierModel:
         if isinstance(self.inner, FastTextModel):
             (head,) = self.heads
             prob_NL = self.inner.probabilities(data_B, start_N, stop_N)
-            return {head.name: log_odds(prob_NL, head.kind)}, _told(prob_NL)
+            return {head.name: log_odds(prob_NL, head.kind)}, _told(
+                prob_NL, data_B, start_N, stop_N
+            )
         from curation.kernels.linear import linear_outputs
 
         output_NO, met_N = linear_outputs(self.inner.tables, data_B, start_N.copy(), stop_N.copy())
@@ -163,7 +165,7 @@ class ClassifierModel:
         heads = {head.name: head for head in self.heads}
         if isinstance(self.inner, FastTextModel) and self.heads[0].temperature == 1.0:
             prob_NL = self.inner.probabilities(data_B, start_N, stop_N)
-            return {self.heads[0].name: prob_NL}, _told(prob_NL)
+            return {self.heads[0].name: prob_NL}, _told(prob_NL, data_B, start_N, stop_N)
         found, known = self.logits(data_B, start_N, stop_N)
         return {name: calibrated(part, heads[name]) for name, part in found.items()}, known
 
@@ -209,9 +211,15 @@ class ClassifierModel:
         write_classifier(self, Path(path))
 
 
-def _told(prob_NL: F32) -> Bool_N:
-    """Return which texts fastText knows a word of: of others it tells no probability."""
-    known_N: Bool_N = np.asarray(prob_NL.max(axis=1, initial=0) > 0)
+def _told(prob_NL: F32, data_B: U8, start_N: I64, stop_N: I64) -> Bool_N:
+    """Return which texts fastText says something of.
+
+    The end of a text is a word to it, so it answers the empty text as well, with the base rate.
+    """
+    from curation.kernels.linear import has_word
+
+    known_N: Bool_N = has_word(data_B, start_N.copy(), stop_N.copy())
+    known_N &= prob_NL.max(axis=1, initial=0) > 0
     return known_N
 
 

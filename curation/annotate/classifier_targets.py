@@ -113,8 +113,8 @@ def _target(name: str, column: pa.Array, usable_N: Bool_N, drop_rare: bool) -> T
         )
     if len(column) != len(usable_N):
         raise RecipeError(f"'{name}' has {len(column):,} values for {len(usable_N):,} texts.")
-    labelled_N = is_valid(column) & usable_N
     kind = _kind(name, column.type)
+    labelled_N = is_valid(column) & usable_N
     if kind == "score":
         return _graded(name, column, labelled_N)
     truth_NL, labels = _coded(column, labelled_N)

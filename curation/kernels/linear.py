@@ -29,6 +29,7 @@ U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
+Bool_N = npt.NDArray[np.bool_]
 
 #: Seed of the hashes of runs: another one would make every stored model another model.
 SEED = np.uint64(0)
@@ -128,6 +129,19 @@ def _add(
     scale = 1.0 / np.sqrt(square) if square > 0 else 0.0
     for o in range(sum_O.size):
         output_O[o] = sum_O[o] * scale + bias_O[o]
+
+
+@numba.njit(cache=True, nogil=True)
+def has_word(data_B: U8, start_N: I64, stop_N: I64) -> Bool_N:
+    """Return bool[N]: False where a text is nothing but ASCII white space and null bytes."""
+    found_N = np.zeros(start_N.size, dtype=np.bool_)
+    for n in range(start_N.size):
+        for at in range(start_N[n], stop_N[n]):
+            byte = data_B[at]
+            if byte > 0x20 or (byte > 0x0D and byte < 0x20) or (byte > 0 and byte < 0x09):
+                found_N[n] = True
+                break
+    return found_N
 
 
 @numba.njit(cache=True, nogil=True)

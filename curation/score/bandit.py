@@ -55,7 +55,9 @@ class ClusterBandit(Reducer):
     Quad's own scorer is the influence of a document on a reference loss, by gradients and a
     Kronecker-factored Hessian; its code is not published and it is not made here. Any annotator
     serves that writes a number: bits per byte, a classifier, a judge, or without any model
-    ``TargetSimilarity``, which reads ``embedding``. Rounds, budget and alpha are ours.
+    ``TargetSimilarity``, which reads ``embedding``. Rounds, budget and alpha are ours: an alpha of
+    1 spends most of a small budget on looking around (benchmarks/selection_coverage.py). Give it
+    some ten rows of budget for each arm, or more.
 
     scorer         the stage to ask; it sees the drawn rows only
     scorer_column  which of its columns is the score; "" where it writes one column of numbers
@@ -83,7 +85,7 @@ class ClusterBandit(Reducer):
     scorer_column: str = ""
     budget: int = 1000
     by: str = "cluster_id"
-    alpha: float = 1.0
+    alpha: float = 0.2
     rounds: int = 8
     draws: int = 4
     lowest: bool = False

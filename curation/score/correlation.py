@@ -158,7 +158,7 @@ def _spearmanr(x_ND: F64, y_N: F64, ties: Ties, threads: int) -> F64:
     models = len(y_N)
     cubes = models**3 - models
     if ties == "ordinal":
-        rank_N = 2.0 * np.argsort(np.argsort(y_N)) - (models - 1)
+        rank_N = (2 * np.argsort(np.argsort(y_N)) - (models - 1)).astype(np.float64)
         sum_D = _ordinal_rank_sums(x_ND, rank_N, threads)
         # sum of squared differences of ranks, from that of the products of centred ones
         return 1 - 6 * ((cubes / 3 - sum_D) / 2) / (models * (models**2 - 1))
@@ -272,7 +272,8 @@ def _published_sign_cdf(x_ND: F64, y_N: F64, threads: int) -> F64:
         domains,
         threads,
     )
-    return 2 * sum_D / (models * (models - 1))
+    estimate_D: F64 = 2 * sum_D / (models * (models - 1))
+    return estimate_D
 
 
 def _over_domains(work: Callable[[int, int], Any], domains: int, threads: int) -> None:

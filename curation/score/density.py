@@ -30,8 +30,8 @@ F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 
-#: A count takes 8 bytes: with 2**20 buckets and 64 repetitions this is half a gigabyte.
-MOST_PLANES = 20
+#: A count takes 8 bytes: with 2**18 buckets and 256 repetitions this is half a gigabyte.
+MOST_PLANES = 18
 #: The planes and the draw take hashes of their own, so that neither repeats another stage's luck.
 _PLANES_SALT, _DRAW_SALT = 0x44454E53, 0x47554D42
 
@@ -68,7 +68,7 @@ class Density(Reducer):
     writes: ClassVar[pa.Schema] = columns("density", "density_score")
 
     planes: int = 12
-    repetitions: int = 64
+    repetitions: int = 256
     seed: int = 0
 
     def check(self) -> None:
@@ -77,7 +77,7 @@ class Density(Reducer):
                 f"Density takes 1 to {MOST_PLANES} planes, 1 or more repetitions and a seed of 0 "
                 "or more.",
                 found=f"planes={self.planes}, repetitions={self.repetitions}, seed={self.seed}",
-                remedy="planes=12, repetitions=64",
+                remedy="planes=12, repetitions=256",
             )
 
     def reduce(self, rows: Rows) -> Iterator[pa.RecordBatch]:

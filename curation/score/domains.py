@@ -18,6 +18,7 @@ N models, D domains
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -89,7 +90,7 @@ class Measured:
     loss_ND           float64[N, D]
     error_N           float64[N]  mean over the benchmarks
     benchmarks        whose errors they are
-    left_out_domains  domains that some model was not measured on
+    left_out_domains  domains that some model was not measured on, or without a number of tokens
     left_out_models   models without an error
     """
 
@@ -167,7 +168,7 @@ def read_token_counts(path: str | os.PathLike[str]) -> dict[str, int]:
     """Return domain → tokens of a CSV file with the columns domain (or id) and tokens."""
     if not Path(path).is_file():
         raise ResourceError("there is no file of token counts.", path=path)
-    table = pl.read_csv(path, infer_schema=False)
+    table = pl.read_csv(Path(path), infer_schema=False)
     first = next((name for name in _NAMES if name in table.columns), "")
     if not first or "tokens" not in table.columns:
         raise ResourceError(
@@ -191,12 +192,10 @@ def read_token_counts(path: str | os.PathLike[str]) -> dict[str, int]:
 class DomainTable:
     """Domains with their estimates, the best first.
 
-    table      domain, estimate, weight (0..1, together 1), cap, label (include or exclude)
-    left_out   domains without a number of tokens
+    table  domain, estimate, weight (0..1, together 1), cap, label (include or exclude)
     """
 
     table: pl.DataFrame
-    left_out: int = 0
 
     def included(self) -> list[str]:
         """Return the domains to train on."""
@@ -223,30 +222,42 @@ def correlated_domains(
     tokens  domain → tokens, which decide how large a share it can be; a domain without is left
             out. None takes all domains to be equally large
     """
-    keep = [n for n, name in enumerate(measured.domains) if tokens is None or name in tokens]
-    domains = [measured.domains[n] for n in keep]
-    if not domains:
-        raise RecipeError(
-            "no domain has a number of tokens.",
-            found=f"domains such as {measured.domains[0]!r}, counts of "
-            f"{next(iter(tokens or {}), 'nothing')!r}",
-            remedy="name the domains alike in both files",
-        )
-    counts = [1] * len(domains) if tokens is None else [tokens[name] for name in domains]
+    measured, counts = counted(measured, tokens)
     cap_D = token_caps(counts, settings.keep)
-    loss_ND = measured.loss_ND[:, keep]
-    estimate_D = estimate(loss_ND, measured.error_N, settings.estimator, ties=settings.ties)
-    weight_D = _weights(domains, estimate_D, cap_D, settings)
+    estimate_D = estimate(
+        measured.loss_ND, measured.error_N, settings.estimator, ties=settings.ties
+    )
+    weight_D = _weights(measured.domains, estimate_D, cap_D, settings)
     table = pl.DataFrame(
         {
-            "domain": domains,
+            "domain": measured.domains,
             "estimate": estimate_D,
             "weight": weight_D.astype(np.float64),
             "cap": cap_D,
             "label": np.where(weight_D > 0, INCLUDE, EXCLUDE).tolist(),
         }
     ).sort("estimate", "weight", descending=True, maintain_order=True)
-    return DomainTable(table, len(measured.domains) - len(domains))
+    return DomainTable(table)
+
+
+def counted(measured: Measured, tokens: Mapping[str, int] | None) -> tuple[Measured, list[int]]:
+    """Return the domains that have a number of tokens, and these numbers; 1 each for None."""
+    if tokens is None:
+        return measured, [1] * len(measured.domains)
+    keep = [n for n, name in enumerate(measured.domains) if name in tokens]
+    domains = tuple(measured.domains[n] for n in keep)
+    if not domains:
+        raise RecipeError(
+            "no domain has a number of tokens.",
+            found=f"domains such as {measured.domains[0]!r}, counts of "
+            f"{next(iter(tokens), 'nothing')!r}",
+            remedy="name the domains alike in both files",
+        )
+    left_out = measured.left_out_domains + len(measured.domains) - len(domains)
+    some = dataclasses.replace(
+        measured, domains=domains, loss_ND=measured.loss_ND[:, keep], left_out_domains=left_out
+    )
+    return some, [tokens[name] for name in domains]
 
 
 def _weights(
@@ -271,9 +282,9 @@ def read_domain_table(path: str | os.PathLike[str]) -> pl.DataFrame:
         )
     try:
         table = (
-            pl.read_parquet(path)
+            pl.read_parquet(Path(path))
             if Path(path).suffix == ".parquet"
-            else pl.read_csv(path, schema_overrides={"domain": pl.String, "label": pl.String})
+            else pl.read_csv(Path(path), schema_overrides={"domain": pl.String, "label": pl.String})
         )
         table = table.select(
             pl.col("domain").cast(pl.String),

@@ -15,6 +15,7 @@ N models, D domains
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,7 @@ import numpy.typing as npt
 import polars as pl
 
 from curation.score.correlation import average_centred_ranks, estimate
-from curation.score.domains import CorrelationSettings, Measured
+from curation.score.domains import CorrelationSettings, Measured, counted
 from curation.score.projection import project, token_caps
 
 F64 = npt.NDArray[np.float64]
@@ -34,25 +35,27 @@ class HeldOut:
 
     table     model, error, foretold_error, rank (1 for the lowest error), foretold_rank
     spearman  between foretold and true ranks; 1 is best
+    spearman_unweighted  the same, were every domain weighed by its tokens and nothing else
     mean_error_gap    mean of the absolute difference between foretold and true error
     mean_error_spread the same, were every model foretold the mean error of the others
     """
 
     table: pl.DataFrame
     spearman: float
+    spearman_unweighted: float
     mean_error_gap: float
     mean_error_spread: float
 
 
 def leave_one_out(
-    measured: Measured, settings: CorrelationSettings, tokens: npt.ArrayLike | None = None
+    measured: Measured, settings: CorrelationSettings, tokens: Mapping[str, int] | None = None
 ) -> HeldOut:
     """Foretell each model from all others; at least three models are needed.
 
-    tokens  of each domain of ``measured``; None takes them to be equally large
+    tokens  domain → tokens; None takes all domains to be equally large
     """
-    models, domains = measured.loss_ND.shape
-    cap_D = token_caps(np.ones(domains) if tokens is None else tokens, settings.keep)
+    measured, counts = counted(measured, tokens)
+    models, cap_D = len(measured.models), token_caps(counts, settings.keep)
     # 0 for the model with the lowest loss on a domain, 1 for the one with the highest
     rank_ND = (average_centred_ranks(measured.loss_ND) + models - 1) / (2 * (models - 1))
     score_N, foretold_N = np.empty(models), np.empty(models)
@@ -76,6 +79,7 @@ def leave_one_out(
     return HeldOut(
         table=table.drop("score"),
         spearman=float(estimate(score_N[:, None], error_N)[0]),
+        spearman_unweighted=float(estimate((rank_ND @ cap_D)[:, None], error_N)[0]),
         mean_error_gap=float(np.abs(foretold_N - error_N).mean()),
         mean_error_spread=float(np.abs(mean_of_others_N - error_N).mean()),
     )

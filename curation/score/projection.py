@@ -82,7 +82,7 @@ def linear(estimate: F64, tau: F64, *, key: U64 | None = None) -> F64:
     kind = np.float32 if key is None else np.float64
     sorted_D = tau[order]
     full = min(int(np.searchsorted(np.cumsum(sorted_D), 1.0)), len(tau) - 1)
-    weight_D = np.zeros(len(tau), dtype=kind)
+    weight_D: F64 = np.zeros(len(tau), dtype=kind)
     weight_D[order[:full]] = sorted_D[:full]
     weight_D[order[full]] = 1 - np.sum(weight_D)
     return weight_D

@@ -12,6 +12,9 @@ from curation.columns import columns
 from curation.errors import RecipeError
 from curation.stage import Annotator
 
+#: Sets the numbers apart from samples of the same seed: the first 64 bits of SHA-256 of "random".
+_SALT = np.uint64(0xA441B15FE9A3CF56)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RandomScore(Annotator):
@@ -34,8 +37,8 @@ class RandomScore(Annotator):
             raise RecipeError("RandomScore takes no seed below 0.", found=f"seed={self.seed}")
 
     def annotate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        from curation.engine.best import id_hash
+        from curation.engine.best import id_hash, mix
 
-        # 53 bits are what a float64 holds
-        number_N = (id_hash(batch["id"], self.seed) >> np.uint64(11)) * 2.0**-53
+        hash_N = mix(id_hash(batch["id"], self.seed) ^ _SALT, 0)
+        number_N = (hash_N >> np.uint64(11)) * 2.0**-53  # as many bits as a float64 holds
         return pa.RecordBatch.from_arrays([pa.array(number_N)], schema=self.writes)

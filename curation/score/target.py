@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -91,6 +91,13 @@ def read_target(path: str, *, text: str = "text") -> Target:
         read_target("seeds/cybersecurity.jsonl.zst")
         read_target("seeds/*.txt")
     """
+    spans = _source(path, text).spans()
+    return _read(path, text, tuple((span.path, span.size, span.modified) for span in spans))
+
+
+@lru_cache(maxsize=1)
+def _read(path: str, text: str, stamp: tuple[tuple[str, int, int], ...]) -> Target:
+    """Read a target once, though a stage looks at it when it is made and when it runs."""
     source = _source(path, text)
     ids, texts, problems = [pa.array([], _STRING)], [pa.array([], _STRING)], []
     for shard in source.plan():
@@ -108,7 +115,7 @@ def read_target(path: str, *, text: str = "text") -> Target:
         )
     if problems:
         warnings.warn(
-            f"rows of the target {path} are passed over, such as: {problems[0]}", stacklevel=2
+            f"rows of the target {path} are passed over, such as: {problems[0]}", stacklevel=3
         )
     return target
 

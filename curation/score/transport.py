@@ -76,7 +76,7 @@ class TransportGain(Annotator):
     target: str
     embed: Annotator
     contrast: str = ""
-    epsilon: float = 0.05
+    epsilon: float = 0.02
     sample: int = 1000
     seed: int = 0
 
@@ -87,7 +87,7 @@ class TransportGain(Annotator):
                 "TransportGain takes an epsilon of 0.001 to 10, a sample of 2 or more, and a seed "
                 "of 0 or more.",
                 found=f"epsilon={self.epsilon}, sample={self.sample}, seed={self.seed}",
-                remedy="epsilon=0.05, sample=1000",
+                remedy="epsilon=0.02, sample=1000",
             )
 
     def model_files(self) -> tuple[str, ...]:

@@ -76,7 +76,7 @@ def placed(settings: Training) -> Iterator[Place]:
             found=f"batch_sequences={settings.batch_sequences}, {processes} processes",
             remedy=f"set batch_sequences to a multiple of {processes}",
         )
-    device = _device(settings.device)
+    device = chosen_device(settings.device)
     place = Place(device, int(os.environ.get("RANK", "0")), processes)
     threads = torch.get_num_threads()
     joined = processes > 1 and not dist.is_initialized()
@@ -92,7 +92,7 @@ def placed(settings: Training) -> Iterator[Place]:
             dist.destroy_process_group()
 
 
-def _device(name: str) -> torch.device:
+def chosen_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if not name.startswith("cuda"):

@@ -152,6 +152,8 @@ def completion(body: dict[str, Any], text: str, *, told: bool) -> dict[str, Any]
 
 
 def goodness(text: str) -> int:
+    excerpt = re.search(r"<excerpt>(.*)</excerpt>", text, re.DOTALL)
+    text = excerpt[1] if excerpt else text  # a prompt may say "good" too
     return min(5, len(re.findall(r"\bgood\b", text)))
 
 

@@ -1,20 +1,27 @@
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pytest
 
+from curation import Recipe
+from curation.annotate.hashed import HashedEmbedding
 from curation.annotate.size import TextSize
 from curation.engine.best import id_hash
 from curation.errors import RecipeError
 from curation.score.bandit import ClusterBandit
+from curation.score.clusters import Clusters
+from curation.score.density import Density
 from curation.stage import Annotator
 from curation.testing import MemoryRows, check_stage
+from tests.conftest import Files
 from tests.oracles.coverage import bandit
 
 Rows = list[tuple[str, int | None, str | None]]
@@ -34,7 +41,8 @@ class Stated(Annotator):
         with open(self.log, "a") as file:
             file.writelines(f"{text}\n" for text in texts)
         bad = [text is None or not text.strip("-.").replace(".", "").isdigit() for text in texts]
-        values = [None if b else float(t) for b, t in zip(bad, texts, strict=True)]
+        # a row in error may have a value all the same, which nobody should believe
+        values = [99.0 if b else float(t) for b, t in zip(bad, texts, strict=True)]
         errors = pa.array(["no number" if b else None for b in bad], pa.large_string())
         return pa.RecordBatch.from_arrays(
             [pa.array(values, pa.float64()), errors], names=["stated", "error"]
@@ -164,6 +172,40 @@ def test_order_and_split_change_nothing(tmp_path: Path) -> None:
     log = tmp_path / "asked"
     stage = ClusterBandit(scorer=Stated(log=str(log)), budget=40, rounds=5)
     check_stage(stage, examples=rows_of(rows))
+
+
+def test_a_recipe_gives_each_row_the_same_however_its_files_are_cut(tmp_path: Path) -> None:
+    """The text of drawn rows is read again by its place, from whatever shard holds it."""
+    rng = np.random.default_rng(0)
+    words = ["red", "green", "blue", "one", "two", "three"]
+    texts = [" ".join(rng.choice(words, rng.integers(1, 40))) for _ in range(120)]
+    found = []
+    for name, parts in {"whole": 1, "cut": 3}.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        for part in range(parts):
+            lines = [json.dumps({"text": text}) for text in texts[part::parts]]
+            (folder / f"{part}.jsonl").write_text("\n".join(lines))
+        found.append(coverage_of(folder).sort("text"))
+    # ids name the files: what depends on them differs, and what does not is the same
+    assert found[0]["text"].to_list() == found[1]["text"].to_list()
+    assert found[0]["cluster_id"].to_list() == found[1]["cluster_id"].to_list()
+    assert found[0]["density"].to_list() == found[1]["density"].to_list()
+    for rows in found:
+        assert rows["bandit_scored"].sum() == 30
+        scored = rows.filter(rows["bandit_scored"])
+        lengths = [float(len(text)) for text in scored["text"]]
+        assert scored["bandit_score"].to_list() == lengths
+
+
+def coverage_of(folder: Path) -> pl.DataFrame:
+    """Run the stages of coverage, one shard for each file."""
+    bandit_stage = ClusterBandit(scorer=TextSize(), scorer_column="text_chars", budget=30)
+    steps = [HashedEmbedding(dims=32), Clusters(clusters=6), Density(repetitions=8), bandit_stage]
+    recipe = Recipe(source=Files(str(folder / "*.jsonl")), steps=steps)
+    build = recipe.run(store=folder / "store", workers=0)
+    names = ["id", "text", "cluster_id", "density", "bandit_score", "bandit_scored"]
+    return build.documents(columns=names).collect()
 
 
 def test_the_column_of_the_score_must_be_known() -> None:

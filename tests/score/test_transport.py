@@ -13,7 +13,6 @@ from curation.annotate.hashed import HashedEmbedding
 from curation.annotate.size import TextSize
 from curation.errors import RecipeError
 from curation.kernels.semantic import whole
-from curation.kernels.transport import sinkhorn, soft_minima
 from curation.score.transport import Potential, TransportGain, costs
 from curation.testing import check_stage
 from tests.oracles.coverage import transport
@@ -111,27 +110,6 @@ def test_the_score_is_the_derivative_of_the_distance(epsilon: float) -> None:
         start = transport(cost[:12], mass[:12], right, epsilon)
         slope = (4 * near - far - 3 * start) / (2 * step)
         assert gain[at] == pytest.approx(-slope, abs=2e-4)
-
-
-def test_potentials_are_those_of_the_plan() -> None:
-    """The plan would put mass where the target has none."""
-    rng = np.random.default_rng(0)
-    cost = rng.uniform(0, 2, (20, 15))
-    left, right = rng.dirichlet(np.ones(20)), rng.dirichlet(np.ones(15))
-    first, second, wrong = sinkhorn(cost, left, right, 0.05, 1e-10, 10_000)
-    plan = np.outer(left, right) * np.exp((first[:, None] + second - cost) / 0.05)
-    assert wrong <= 1e-10
-    assert plan.sum(axis=1) == pytest.approx(left, abs=1e-9)
-    assert plan.sum(axis=0) == pytest.approx(right, abs=1e-9)
-    value = float(left @ first + right @ second)
-    assert value == pytest.approx(transport(cost, left, right, 0.05), abs=1e-8)
-
-
-def test_the_smooth_minimum_overflows_nowhere() -> None:
-    """A potential without end would be everybody's first choice."""
-    cost = np.array([[0.0, 2.0], [2.0, 2.0]])
-    found = soft_minima(cost, np.array([1.0, -1.0]), np.log([0.5, 0.5]), 1e-3)
-    assert found == pytest.approx([-1 + 1e-3 * np.log(2), 1 + 1e-3 * np.log(2)], abs=1e-9)
 
 
 def test_costs_are_those_of_the_cosine() -> None:
