@@ -1,6 +1,6 @@
 r"""The log importance weights of DSIR's own package (data-selection), and its CPU seconds.
 
-    python benchmarks/dsirpeer.py POOL.jsonl TARGET.jsonl OUT.npz
+    python benchmarks/dsirpeer.py POOL.jsonl TARGET.jsonl OUT.npz [re]
 
 One process, documents in memory, all of the pool counted, the package's defaults otherwise. It
 writes ``weight`` and ``words`` (the package's length of each document) and prints one line of JSON.
@@ -9,8 +9,8 @@ of its own.
 
 The package's words are those of nltk's WordPunctTokenizer. Up to 3.9, nltk compiled its pattern by
 Python's ``re``, as when the package came out; later versions compile it by ``regex``, for which
-marks are part of a word and numbers such as U+00B2 are not. Here it is ``re``; documents whose
-words the installed nltk cuts otherwise are counted.
+marks are part of a word and numbers such as U+00B2 are not. With ``re``, the pattern is compiled by
+it, whatever nltk is installed. Documents that the two cut otherwise are counted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 
-def main(pool: str, target: str, out: str) -> None:
+def main(pool: str, target: str, out: str, engine: str = "") -> None:
     """Fit on pool and target, weigh the pool, save."""
     from data_selection import HashedNgramDSIR, hashed_ngram_dsir
 
@@ -36,7 +36,8 @@ def main(pool: str, target: str, out: str) -> None:
     documents = {path: read(path) for path in (pool, target)}
     texts = [one["text"].lower() for rows in documents.values() for one in rows]
     otherwise = sum(tokenizer.tokenize(text) != pattern.findall(text) for text in texts)
-    tokenizer._regexp = pattern
+    if engine == "re":
+        tokenizer._regexp = pattern
     with tempfile.TemporaryDirectory() as folder:
         given = {"raw_load_dataset_fn": documents.get, "target_load_dataset_fn": documents.get}
         dsir = HashedNgramDSIR([pool], [target], cache_dir=folder, num_proc=1, **given)

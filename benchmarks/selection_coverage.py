@@ -278,6 +278,10 @@ def main() -> None:
         bandit(report, table, Path(folder), kept_out)
         transport(report, Path(folder), kept_out)
         speeds(report, table, Path(folder))
+    # the issue gives no figure
+    report.rows = [
+        (what, found, f"{bar}, ours" if bar else "", ok) for what, found, bar, ok in report.rows
+    ]
     report.finish(options.check)
 
 

@@ -54,8 +54,8 @@ def best(score: Any, words: Any, budget: int) -> Any:
     return order[np.cumsum(words[order]) <= budget]
 
 
-def run_peer(pool: Path, target: Path, out: Path) -> dict[str, Any]:
-    command = [PEERS, Path(__file__).with_name("dsirpeer.py"), pool, target, out]
+def run_peer(pool: Path, target: Path, out: Path, *engine: str) -> dict[str, Any]:
+    command = [PEERS, Path(__file__).with_name("dsirpeer.py"), pool, target, out, *engine]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"data-selection failed:\n{done.stderr[-4000:]}")
@@ -63,12 +63,11 @@ def run_peer(pool: Path, target: Path, out: Path) -> dict[str, Any]:
     return found
 
 
-def parity(report: Report, made: Any, peer: Any) -> None:
-    """Compare the weights of each document, and which ones the package leaves out."""
-    wanted = peer["weight"]
+def parity(report: Report, made: Any, wanted: Any, nltk: str) -> None:
+    """Compare the weight of each document."""
     error = np.abs(made - wanted) / np.maximum(np.abs(wanted), 1)
     differ = int((error > 1e-10).sum())
-    what = f"log weights that differ from the package's by more than 1e-10, of {len(made):,}"
+    what = f"log weights off the package's by more than 1e-10, of {len(made):,}, {nltk}"
     report.add(what, f"{differ} (largest {error.max():.1e})", "0", differ == 0)
 
 
@@ -132,14 +131,20 @@ def main() -> None:
             scores |= {f"best, {name}": weight, f"sampled, {name}": score}
         scores["best per run, fast"], _, _ = weigh(rows, target, per_ngram=True)
         if PEERS.exists():
-            peer = run_peer(pool, target, folder / "peer.npz")
-            values = np.load(folder / "peer.npz")
-            parity(report, found["sha256"], values)
+            peer = run_peer(pool, target, folder / "re.npz", "re")
+            values, nltk = np.load(folder / "re.npz"), peer["versions"]["nltk"]
+            parity(report, found["sha256"], values["weight"], "words of nltk 3.9")
             left_out = np.isnan(scores["best, sha256"])
             same = bool((left_out == (values["words"] < 100)).all())
             report.add("same documents under 100 words", str(same), "True", same)
-            what = f"documents that nltk {peer['versions']['nltk']} cuts otherwise than nltk 3.9"
+            what = f"documents that nltk {nltk} cuts otherwise than nltk 3.9"
             report.add(what, f"{peer['otherwise']:,} of {peer['documents']:,}", "", True)
+            if peer["otherwise"]:
+                run_peer(pool, target, folder / "own.npz")
+                cut = {"hash": "sha256", "words": "wordpunct-regex", "min_words": 1}
+                made, _, _ = weigh(rows, target, **cut)
+                own = np.load(folder / "own.npz")["weight"]
+                parity(report, made, own, f"words of nltk {nltk}")
             speed(report, peer, seconds, size)
         else:
             print(f"no {PEERS}: `make peers` installs the package, or name one in PEERS_PYTHON")

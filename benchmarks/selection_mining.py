@@ -12,10 +12,13 @@ Coverage methods do not look for a domain, and stand here for comparison.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import statistics
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,42 @@ import numpy as np
 import polars as pl
 import zstandard
 
-from benchmarks.measure import arguments, records
+from benchmarks.measure import Report, arguments, records, spread
+from curation import (
+    Ablation,
+    Arm,
+    Base,
+    Chunk,
+    Classifier,
+    ClassifierSettings,
+    Clusters,
+    DomainEstimate,
+    HashedEmbedding,
+    Jsonl,
+    Mining,
+    Recipe,
+    Schedule,
+    Selector,
+    Training,
+    col,
+    keep,
+    train_classifier,
+)
+from curation.ablate.base import Workshop, prepare_base
+from curation.ablate.correlations import correlation_tables
+from curation.ablate.results import models
+from curation.ablate.run import run_ablation
+from curation.engine.progress import PlainProgress
+from curation.mining import Pool
+from curation.recipe import Step
+from curation.score.domains import (
+    CorrelationSettings,
+    correlated_domains,
+    measured_models,
+    read_domain_table,
+)
+from curation.store import Store
+from pipelines.mine_domain import mine_domain
 
 #: Relevant documents in a pool, and how many others there are for each.
 RELEVANT, OTHERS = 250, 20
@@ -31,6 +69,14 @@ TARGETS = 200
 #: Pieces of books are of the size of the other documents.
 PIECE_CHARS = 1500
 LEAST_CHARS = 200
+#: What perplexity correlation is computed from: clusters of the pool stand for domains, small
+#: models on mixtures of a few of them for the models of others.
+CLUSTERS, MODELS, MIXED, MEASURED = 24, 16, 3, 12
+MODEL_TOKENS, ARM_TOKENS = 200_000, 50_000
+#: Stands for no score, below all others.
+LAST = -1e300
+#: Selectors that do not look for a domain.
+BLIND = ("random", "density", "clusters")
 
 
 def by_hash(texts: list[str], seed: int) -> list[str]:
@@ -97,14 +143,154 @@ def average_precision(relevant: Any, score: Any) -> tuple[float, float]:
     return float(found), float((relevant & above).sum() + share * (relevant & tied).sum()) / count
 
 
+def language_model(folder: Path) -> str:
+    """Train a small model on the target and on general text, half and half; return its folder."""
+    texts = {"target": folder / "target.jsonl", "general": folder / "base.jsonl"}
+    base = Base(
+        data={name: Recipe(source=Jsonl(str(path)), steps=[]) for name, path in texts.items()},
+        schedule=Schedule.mixed({"target": 0.5, "general": 0.5}),
+        preset="0.5M",
+        training=Training(tokens=MODEL_TOKENS, threads=2),
+    )
+    return str(prepare_base(base, Workshop(Store(folder / "models"))).folder)
+
+
+def correlated(folder: Path, mining: Mining) -> dict[str, Selector]:
+    """Train small models on mixtures of the pool's clusters; return what their losses choose.
+
+    A cluster is a domain, an arm a model, and its bits per byte on the target the error.
+    """
+    embedded = (HashedEmbedding(), Clusters(clusters=CLUSTERS))
+    recipe = dataclasses.replace(mining.pool, steps=[*mining.pool.steps, *embedded])
+    rows = recipe.run(store=folder / "store").documents(columns=["text", "cluster_id"]).collect()
+    names = write_clusters(folder, rows)
+    run_ablation(arms(folder, names), store=folder / "models", progress=PlainProgress())
+    tables = correlation_tables(models(folder / "models"), benchmarks=["target/bits_per_byte"])
+    losses = tables.losses.filter(pl.col("id").is_in(names))
+    measured = measured_models(losses, tables.errors, ["target/bits_per_byte"])
+    sizes = dict(rows.group_by(pl.col("cluster_id").cast(pl.String)).len().iter_rows())
+    found = correlated_domains(measured, CorrelationSettings(keep=2 / (1 + OTHERS)), sizes)
+    found.write(folder / "estimates.csv")
+    table = DomainEstimate(table=str(folder / "estimates.csv"), key="cluster_id")
+    return {
+        "correlation (clusters)": Selector(column="correlation_score", steps=(*embedded, table)),
+        "correlation (pages)": Selector(
+            column="label_prob",
+            prepare=partial(page_classifier, rows=rows, estimates=folder / "estimates.csv"),
+        ),
+    }
+
+
+def page_classifier(pool: Pool, *, rows: pl.DataFrame, estimates: Path) -> list[Step]:
+    """Let a classifier of pages learn which domains are included, as the paper does."""
+    file = pool.folder / "pages.classifier"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    labels = read_domain_table(str(estimates)).select("domain", "label")
+    named = rows.with_columns(domain=pl.col("cluster_id").cast(pl.String))
+    labelled = named.join(labels, on="domain").to_arrow()
+    settings = ClassifierSettings(kind="fasttext")
+    model = train_classifier(
+        labelled["text"], {"label": labelled["label"]}, settings=settings, positive="include"
+    )
+    model.save(file)
+    return [Classifier(model=str(file))]
+
+
+def write_clusters(folder: Path, rows: pl.DataFrame) -> list[str]:
+    """Write texts of each cluster: those to train on, and some to measure; return the names."""
+    found = rows.drop_nulls().with_columns(source=pl.col("cluster_id").cast(pl.String))
+    place = pl.int_range(pl.len()).over("source")
+    counts = found.group_by("source").len().filter(pl.col("len") > 2 * MEASURED)
+    found = found.filter(pl.col("source").is_in(counts["source"].to_list()))
+    for name, part in (("measured", place < MEASURED), ("trained", place >= MEASURED)):
+        chosen = found.filter(part).select("source", "text")
+        write_jsonl(folder / f"{name}.jsonl", list(chosen.iter_rows()))
+    return sorted(counts["source"])
+
+
+def arms(folder: Path, names: list[str]) -> Ablation:
+    """Return models on equal mixtures of a few clusters each, drawn by chance."""
+    rng = np.random.default_rng(0)
+    mixtures = [sorted(rng.choice(names, MIXED, replace=False)) for _ in range(MODELS)]
+    text = Jsonl(str(folder / "trained.jsonl"), source_field="source")
+    data = {
+        name: Recipe(source=text, steps=[keep(col("source") == name, because="other cluster")])
+        for name in names
+    }
+    measured = Jsonl(str(folder / "measured.jsonl"), source_field="source")
+    target = Jsonl(str(folder / "target.jsonl"), source_field=None)
+    general = Recipe(source=Jsonl(str(folder / "base.jsonl")), steps=[])
+    return Ablation(
+        base=Base(
+            data={"general": general},
+            preset="0.5M",
+            training=Training(tokens=MODEL_TOKENS, threads=2),
+        ),
+        data=data,
+        arms=[
+            Arm(
+                name=f"{number} {' '.join(mixture)}",
+                schedule=Schedule.mixed(dict.fromkeys(mixture, 1 / MIXED)),
+            )
+            for number, mixture in enumerate(mixtures)
+        ],
+        training=Training(tokens=ARM_TOKENS, learning_rate=1e-3),
+        repetitions=1,
+        held_out={
+            "clusters": Recipe(source=measured, steps=[Chunk(max_chars=700)]),
+            "target": Recipe(source=target, steps=[Chunk(max_chars=700)]),
+        },
+        domain=("target",),
+        beyond="repeat",
+        most_items=None,
+        keep_models=False,
+    )
+
+
 def measured(folder: Path, quick: bool) -> dict[str, tuple[float, float]]:
     """Return average precision and recall of every selector on one pool."""
     mining = mine_domain(
         pool=(str(folder / "pool.jsonl.zst"),),
         target=str(folder / "target.jsonl"),
         base=str(folder / "base.jsonl"),
-        language_model="" if quick else str(folder / "model"),
+        language_model="" if quick else language_model(folder),
         megabytes=0.1,
         min_words=1,
     )
-    table = mining.scores(store=folder / "store", progress=Progress())
+    if not quick:
+        more = correlated(folder, mining)
+        mining = dataclasses.replace(mining, selectors={**mining.selectors, **more})
+    table = mining.scores(store=folder / "store", progress=PlainProgress())
+    pool = mining.pool.run(store=folder / "store").documents(columns=["id", "source"]).collect()
+    relevant = (table.join(pool, on="id", maintain_order="left")["source"] == "security").to_numpy()
+    return {
+        name: average_precision(relevant, table[name].fill_null(LAST).to_numpy())
+        for name in mining.selectors
+    }
+
+
+def main() -> None:
+    options = arguments(__doc__ or "")
+    report = Report("selection_mining: 200 examples, 1 relevant document in 21", issue=6)
+    texts = Texts()
+    found: dict[str, list[tuple[float, float]]] = {}
+    for seed in range(1 if options.quick else 3):
+        with tempfile.TemporaryDirectory() as folder:
+            texts.write(Path(folder), seed, 60 if options.quick else RELEVANT)
+            for name, figures in measured(Path(folder), options.quick).items():
+                found.setdefault(name, []).append(figures)
+    chance = statistics.mean(precision for precision, _ in found["random"])
+    by_precision = sorted(found, key=lambda name: -statistics.mean(p for p, _ in found[name]))
+    for name in by_precision:
+        precision, recall = ([figures[i] for figures in found[name]] for i in (0, 1))
+        wanted = "" if name in BLIND else "better than random"
+        better = statistics.mean(precision) > chance
+        shown = f"average precision {spread(precision)}, recall {spread(recall)}"
+        if not better:
+            shown += ", worse than random" if name != "random" else ""
+        report.add(name, shown, wanted, better or name in BLIND)
+    report.finish(options.check)
+
+
+if __name__ == "__main__":
+    main()

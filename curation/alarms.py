@@ -45,6 +45,8 @@ ALARM_LISTED = 3
 _GROUP = ("duplicate_of", "group_size", "duplicate_in")
 #: Columns that are not judged as scores: text, and what is null for all where nothing asks for it.
 _UNTOLD = ("text", "duplicate_in")
+#: Columns whose names end so are what a row has cost: one request for each is as it should be.
+_SPENT = ("_request_count", "_prompt_tokens", "_completion_tokens")
 #: Characters of a rule or a value that are shown, and files of a shard.
 _SHOWN_CHARS = 100
 _SHOWN_FILES = 2
@@ -361,7 +363,9 @@ def _constant_alarms(store: Store, plan: Plan, planned: PlannedStep) -> Iterator
     """Yield the columns of numbers, truth values or short texts that hold one single value."""
     assert isinstance(planned.step, Annotator | Reducer)
     paths = [store.part(planned.group, key) for key in plan.keys]
-    fields = [f for f in planned.step.writes if f.name not in _UNTOLD]
+    fields = [
+        f for f in planned.step.writes if f.name not in _UNTOLD and not f.name.endswith(_SPENT)
+    ]
     numbers = {f.name for f in fields if _is_number(f.type)}
     suspects = _not_cleared(paths, numbers)
     for f in fields:

@@ -87,17 +87,17 @@ def train_classifier(  # noqa: PLR0913  a command's options
     others. The figures, calibrated probabilities and thresholds for usual shares are in the model,
     which the stage Classifier(model=...) takes.
 
-    Reading level: curation train-classifier onestop.jsonl.zst --label level --group article
-    --out level.classifier
+    Example: curation train-classifier onestop.jsonl.zst --label level --group article
+    --out level.classifier (reading level)
 
-    A domain in a crawl: curation train-classifier --positive 'security/*.jsonl' --negative
-    crawl.jsonl --name security --out security.classifier
+    Example: curation train-classifier --positive 'security/*.jsonl' --negative crawl.jsonl
+    --name security --out security.classifier (a domain in a crawl)
 
-    Grades of a language model: curation train-classifier graded.jsonl --grade educational
-    --out educational.classifier
+    Example: curation train-classifier graded.jsonl --grade educational
+    --out educational.classifier (grades of a language model)
 
-    fastText, as DCLM has it: curation train-classifier --positive good.jsonl --negative crawl.jsonl
-    --model fasttext --out quality.classifier
+    Example: curation train-classifier --positive good.jsonl --negative crawl.jsonl
+    --model fasttext --out quality.classifier (fastText, as DCLM has it)
     """
     from curation.annotate.classifier_fit import ClassifierSettings, train_classifier
     from curation.annotate.classifier_report import describe

@@ -57,9 +57,7 @@ class Pool:
     def sample(self, documents: int, *steps: Step, seed: int = 0) -> Build:
         """Draw documents by a hash of their ids, and run further steps on these alone."""
         drawn = sample(documents=documents, seed=seed, because="not sampled")
-        return self.run(
-            dataclasses.replace(self.recipe, steps=[*self.recipe.steps, drawn, *steps])
-        )
+        return self.run(dataclasses.replace(self.recipe, steps=[*self.recipe.steps, drawn, *steps]))
 
     def run(self, recipe: Recipe) -> Build:
         """Run a recipe over the same store."""

@@ -38,6 +38,7 @@ def distill(  # noqa: PLR0913  the flags of the command
     concurrency: int = 32,
     min_words: int = 50,
     max_chars: int = 8000,
+    journal: str = "",
     seed: int = 0,
 ) -> Recipe:
     """Judged documents, to train a classifier on.
@@ -48,8 +49,9 @@ def distill(  # noqa: PLR0913  the flags of the command
     reply        keep the model's replies, with its reasons
     concurrency  requests at a time, in each worker
     max_chars    a longer text is cut before it is shown to the model
+    journal      folder that keeps replies as they come: a run that is killed loses none
     """
-    server = ModelServer(model=model, base_url=base_url, concurrency=concurrency)
+    server = ModelServer(model=model, base_url=base_url, concurrency=concurrency, journal=journal)
     steps: list[Step] = [
         TextSize(),
         keep(col("word_count") >= min_words, because="too short"),

@@ -30,6 +30,8 @@ COMMANDS = (
         "verdict",
         "predict",
     ),
+    *("train", "evaluate", "ablate", "verdict", "predict"),
+    "train-classifier",
 )
 
 RECIPE = '''

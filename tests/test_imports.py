@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 }
 #: What a stage may know of: the contract, kernels, and its own folder.
 STAGES = ("sources", "extract", "annotate", "dedup", "score", "rewrite")
-CONTRACT = ("errors", "columns", "stage", "arrow", "kernels")
+CONTRACT = ("errors", "columns", "stage", "arrow", "kernels", "threads")
 
 
 def module_of(path: Path) -> str:

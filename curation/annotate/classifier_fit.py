@@ -327,7 +327,7 @@ def _fit_fasttext(
         "loss": "softmax" if head.kind == "one" else "ova",
         "seed": settings.seed + 1,  # its generator takes 0 for 1
     }
-    lines = fasttext_lines(texts.column, holds_NL)
+    lines = fasttext_lines(texts.column, holds_NL, settings.seed)
     source = train_fasttext(lines, options, quantized=settings.quantized)
     inner = parse_model("the trained model", np.frombuffer(source, dtype=np.uint8))
     labels = tuple(head.labels[int(number)] for number in inner.labels)

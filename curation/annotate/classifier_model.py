@@ -219,7 +219,7 @@ def _told(prob_NL: F32, data_B: U8, start_N: I64, stop_N: I64) -> Bool_N:
     from curation.kernels.linear import has_word
 
     known_N: Bool_N = has_word(data_B, start_N.copy(), stop_N.copy())
-    known_N &= prob_NL.max(axis=1, initial=0) > 0
+    known_N &= np.asarray(prob_NL.max(axis=1, initial=0) > 0)
     return known_N
 
 

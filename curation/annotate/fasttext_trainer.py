@@ -8,6 +8,7 @@ in a loss that is no number.
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from typing import Any
@@ -23,7 +24,7 @@ def main(order: dict[str, Any]) -> int:
            quantized      whether rows are to be codes
            options        of ``fasttext.train_supervised``
     """
-    import fasttext
+    fasttext: Any = importlib.import_module("fasttext")
 
     try:
         model = fasttext.train_supervised(order["input"], **order["options"])

@@ -6,6 +6,9 @@ of the input matrix is drawn, and the rest is whatever the memory held: noughts 
 fresh from the system, and in a small or used one anything at all, which ends in "Encountered NaN"
 or in another model each time. So training has a process of its own, whose memory the C library
 fills with noughts.
+
+And it reads its texts in the order of the file, again at each epoch: texts sorted by their labels
+teach the last label. So lines stand in an order drawn by their hashes, the same for the same texts.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ _CLEARED = {"MALLOC_PERTURB_": "255"}
 _ATTEMPTS = 4
 
 
-def fasttext_lines(text: pa.Array, holds_NL: npt.NDArray[np.bool_]) -> str:
+def fasttext_lines(text: pa.Array, holds_NL: npt.NDArray[np.bool_], seed: int = 0) -> str:
     """Return texts and labels as fastText reads them: a line each, line breaks made spaces.
 
     Labels are written by their numbers. What means something to fastText inside a text, the prefix
@@ -49,7 +52,17 @@ def fasttext_lines(text: pa.Array, holds_NL: npt.NDArray[np.bool_]) -> str:
         for holds_L, words in zip(holds_NL, text.to_pylist(), strict=True)
         if holds_L.any()
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(_drawn_order(lines, seed)) + "\n"
+
+
+def _drawn_order(lines: list[str], seed: int) -> list[str]:
+    """Return lines in an order that depends on them and the seed alone."""
+    from curation.engine.best import id_hash
+
+    column = pa.array(lines, pa.large_string())
+    text_order = pc.sort_indices(column).to_numpy(zero_copy_only=False)
+    hash_N = id_hash(column, seed)[text_order]
+    return [lines[at] for at in text_order[np.argsort(hash_N, kind="stable")]]
 
 
 def train_fasttext(lines: str, options: dict[str, Any], *, quantized: bool) -> bytes:

@@ -33,7 +33,8 @@ class HashedEmbedding(Annotator):
     dims    length of the vector
     ngrams  words of the longest run that is counted
     log     take log(1 + count), so that the frequent words do not decide alone
-    words   how words are cut: as nltk's WordPunctTokenizer does, or between white space
+    words   how words are cut; see ``kernels.hashed_ngrams``: as nltk's WordPunctTokenizer did up
+            to 3.9, as it does since, or between white space
     places  how many places a run adds to
     seed    another seed, another projection
 
@@ -49,7 +50,7 @@ class HashedEmbedding(Annotator):
     dims: int = 256
     ngrams: int = 1
     log: bool = True
-    words: Literal["wordpunct", "space"] = "wordpunct"
+    words: Literal["wordpunct", "wordpunct-regex", "space"] = "wordpunct"
     places: int = 4
     seed: int = 0
 

@@ -4,8 +4,8 @@ A model's grade costs a thousand times what any other stage does: judge a sample
 classifier learn from it (pipelines/distill.py). Nothing is asked twice: grades are columns, and the
 store keeps them; a changed prompt, model or sampling is another stage and asks anew.
 
-Trade-off: replies are kept when a shard is done, as with every stage. A run that is killed asks
-again for the shard under way, so sources that are judged are better cut into small shards.
+Trade-off: grades are kept when a shard is done, as with every stage. A run that is killed asks
+again for the shard under way, unless the model has a journal: ModelServer(..., journal="FOLDER").
 """
 
 from __future__ import annotations

@@ -69,21 +69,21 @@ def write_judged(judged: pl.DataFrame, path: str | os.PathLike[str]) -> Path:
 
     It is put in place when it is whole.
     """
+    from curation.store import replacing
+
     target = Path(path)
-    partial = target.with_name(f".{target.name}.tmp")
     if target.suffix not in (".jsonl", ".parquet"):
         raise RecipeError(
             "a table of judged rows is written as .jsonl or .parquet.", found=str(path)
         )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        if target.suffix == ".jsonl":
-            judged.write_ndjson(partial)
-        else:
-            judged.write_parquet(partial)
-        partial.replace(target)
+        with replacing(target) as partial:
+            if target.suffix == ".jsonl":
+                judged.write_ndjson(partial)
+            else:
+                judged.write_parquet(partial)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise ResourceError(
             f"the judged rows cannot be written: {error.strerror}.", path=str(path)
         ) from error

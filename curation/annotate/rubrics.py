@@ -32,6 +32,8 @@ _NUMBER = re.compile(
     r"(?P<grade>-?[0-9]+(?:\.[0-9]+)?)(?:\s*/\s*(?P<of>[0-9]+(?:\.[0-9]+)?))?"
     r"(?!\w|\.\w|\s*[-\u2013/]\s*[0-9])"
 )
+#: So many brackets that open no JSON are passed over; each costs a look at all that follows.
+_MOST_FAILURES = 100
 #: Marks between a name and its value: ": ", ":** ", " = <"; no letter, no digit, no end of a line.
 _BETWEEN = r"[^\w\n]{1,12}?"
 
@@ -250,12 +252,12 @@ def _compiles(pattern: str) -> bool:
 
 def _last_object(text: str) -> dict[str, Any]:
     """Return the last JSON object that stands in a reply, outside any other."""
-    decoder, found, at = json.JSONDecoder(), {}, text.find("{")
-    while at >= 0:
+    decoder, found, at, failures = json.JSONDecoder(), {}, text.find("{"), 0
+    while at >= 0 and failures < _MOST_FAILURES:
         try:
             value, stop = decoder.raw_decode(text, at)
         except (ValueError, RecursionError):
-            stop = at + 1
+            stop, failures = at + 1, failures + 1
         else:
             found = value
         at = text.find("{", stop)

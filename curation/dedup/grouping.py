@@ -18,7 +18,6 @@ from curation.dedup.marks import MARK, keep_marks
 from curation.dedup.preference import preference_of, scope_of
 from curation.dedup.shinglesets import OnDisk, ShingleSets
 from curation.dedup.spill import Array, Bytes, RowArrays, Spill, strings_at
-from curation.dedup.threads import in_order
 from curation.errors import RecipeError
 from curation.kernels.candidates import Preference, bucket_pairs, index_pairs
 from curation.kernels.components import (
@@ -33,6 +32,7 @@ from curation.kernels.components import (
 from curation.kernels.hashing import hash_bytes
 from curation.kernels.minhash import band_keys
 from curation.stage import pulse
+from curation.threads import in_order
 
 if TYPE_CHECKING:
     from curation.dedup.minhash import MinHashSketch

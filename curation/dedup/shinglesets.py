@@ -12,10 +12,10 @@ import pyarrow as pa
 
 from curation.dedup.bands import halves
 from curation.dedup.spill import Bytes, RowArrays
-from curation.dedup.threads import in_order
 from curation.errors import IntegrityError
 from curation.kernels.jaccard import Sets, piece_starts, similarities
 from curation.kernels.shingles import different_shingles
+from curation.threads import in_order
 
 if TYPE_CHECKING:
     from curation.dedup.minhash import MinHashSketch

@@ -23,6 +23,7 @@ from curation.kernels.leaf import Int, leaf
 
 F64 = npt.NDArray[np.float64]
 F32 = npt.NDArray[np.float32]
+I8 = npt.NDArray[np.int8]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
@@ -141,8 +142,8 @@ def _compare(block_NB: F32, n: Int, weight_N: I32, part_B: I32, equal_B: I32) ->
 
 
 @numba.njit(cache=True, nogil=True)
-def exact_pair_sums(value_ND: F64, weight_NN: I32, start: int, stop: int, sum_D: F64) -> None:
-    """Add up, over pairs k < n, weight[n, k] times the sign of x_n - x_k; equal values count 0."""
+def exact_pair_sums(value_ND: F64, sign_NN: I8, start: int, stop: int, sum_D: F64) -> None:
+    """Add up, over pairs k < n, sign[n, k] times the sign of x_n - x_k; equal values count 0."""
     models = value_ND.shape[0]
     block_NB = np.zeros((models, BLOCK))
     sum_B = np.empty(BLOCK, dtype=np.int64)
@@ -151,17 +152,17 @@ def exact_pair_sums(value_ND: F64, weight_NN: I32, start: int, stop: int, sum_D:
         _fill(value_ND, begin, end, block_NB)
         sum_B[:] = 0
         for n in range(1, models):
-            _add_signs(block_NB, n, weight_NN[n], sum_B)
+            _add_signs(block_NB, n, sign_NN[n], sum_B)
         for at in range(begin, end):
             sum_D[at] = sum_B[at - begin]
 
 
 @leaf
-def _add_signs(block_NB: F64, n: Int, weight_N: I32, sum_B: I64) -> None:
+def _add_signs(block_NB: F64, n: Int, sign_N: I8, sum_B: I64) -> None:
     zero = np.int64(0)
     k = 0
     while k + 2 <= n:
-        w0, w1 = np.int64(weight_N[k]), np.int64(weight_N[k + 1])
+        w0, w1 = np.int64(sign_N[k]), np.int64(sign_N[k + 1])
         for b in range(BLOCK):
             x, a0, a1 = block_NB[n, b], block_NB[k, b], block_NB[k + 1, b]
             part = sum_B[b]
@@ -172,7 +173,7 @@ def _add_signs(block_NB: F64, n: Int, weight_N: I32, sum_B: I64) -> None:
             sum_B[b] = part
         k += 2
     if k < n:
-        w0 = np.int64(weight_N[k])
+        w0 = np.int64(sign_N[k])
         for b in range(BLOCK):
             sum_B[b] += w0 if block_NB[n, b] > block_NB[k, b] else zero
             sum_B[b] -= w0 if block_NB[n, b] < block_NB[k, b] else zero

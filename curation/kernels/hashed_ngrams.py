@@ -1,10 +1,12 @@
 r"""Runs of 1..n words as buckets: the features of importance weights, classifiers and clusters.
 
-Two rules cut a text, lower-cased character by character, into words:
+Three rules cut a text, lower-cased character by character, into words:
 
-wordpunct  the regular expression ``\w+|[^\w\s]+`` as Python reads it, which is nltk's
-           WordPunctTokenizer: marks of punctuation that stand together are a word
-space      what stands between white space
+wordpunct        the regular expression ``\w+|[^\w\s]+`` as Python reads it, which is nltk's
+                 WordPunctTokenizer up to 3.9: punctuation that stands together is a word
+wordpunct-regex  the same expression as the package regex reads it, which is nltk's from 3.10 on:
+                 marks and joiners are part of words, superscripts and fractions are not
+space            what stands between white space
 
 A word's hash takes in eight bytes of ASCII at once; a run's is a polynomial of its words' hashes
 modulo 2^64, made from the run that is one word shorter, and then a bijection of that under the
@@ -29,7 +31,16 @@ import numpy.typing as npt
 from curation.kernels.leaf import Int, leaf
 from curation.kernels.ngrams import permute
 from curation.kernels.shingles import fold_table
-from curation.kernels.unicode import MARK, PUNCT, WORD, decode, flag_table
+from curation.kernels.unicode import (
+    CODE_POINTS,
+    DIGIT,
+    LETTER,
+    MARK,
+    PUNCT,
+    WORD,
+    decode,
+    flag_table,
+)
 from curation.kernels.unicode import SPACE as WHITE
 
 U8 = npt.NDArray[np.uint8]
@@ -38,9 +49,9 @@ U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 F32 = npt.NDArray[np.float32]
 
-WORDPUNCT, SPACE = 0, 1
+WORDPUNCT, SPACE, WORDPUNCT_REGEX = 0, 1, 2
 #: Names of the rules, in the order of their numbers.
-RULES = ("wordpunct", "space")
+RULES = ("wordpunct", "space", "wordpunct-regex")
 #: A run of more words than this is no feature of anything that was published.
 MOST_NGRAMS = 16
 
@@ -56,19 +67,49 @@ _START = np.uint64(0x2545F4914F6CDD1D)
 _EIGHT, _WIDE = 8, np.uint64(1 << 62)
 _UPPER = np.uint64(32)
 
+# Unicode 14, first and last code points.
+#: Category Nl: numbers that are alphabetic, which those of category No are not.
+_LETTER_NUMBERS = (
+    *((0x16EE, 0x16F0), (0x2160, 0x2182), (0x2185, 0x2188), (0x3007, 0x3007), (0x3021, 0x3029)),
+    *((0x3038, 0x303A), (0xA6E6, 0xA6EF), (0x10140, 0x10174), (0x10341, 0x10341)),
+    *((0x1034A, 0x1034A), (0x103D1, 0x103D5), (0x12400, 0x1246E)),
+)
+#: Symbols that are alphabetic, and the two joiners.
+_OTHER_WORD = (
+    *((0x200C, 0x200D), (0x24B6, 0x24E9), (0x1F130, 0x1F149), (0x1F150, 0x1F169)),
+    (0x1F170, 0x1F189),
+)
+#: Separators of records: white space for ``str.isspace``, control characters for regex.
+_SEPARATORS = ((0x1C, 0x1F),)
+
 
 @functools.cache
 def word_table(rule: int) -> U32:
     """Return uint32[C]: what each code point is lowered to, and whether it is part of a word."""
     flags = flag_table()
-    # \w is what str.isalnum says and the underscore: marks, and other connectors, are not
-    in_word = ((flags & WORD) != 0) & ((flags & (MARK | PUNCT)) == 0)
-    in_word[ord("_")] = True
+    between = (flags & WHITE) != 0
+    if rule == WORDPUNCT_REGEX:
+        number = (flags & WORD != 0) & (flags & (LETTER | DIGIT | MARK | PUNCT) == 0)
+        in_word = (flags & WORD != 0) & ~(number & ~_within(_LETTER_NUMBERS))
+        in_word |= _within(_OTHER_WORD)
+        between &= ~_within(_SEPARATORS)
+    else:
+        # \w is what str.isalnum says and the underscore: marks, and other connectors, are not
+        in_word = (flags & WORD != 0) & (flags & (MARK | PUNCT) == 0)
+        in_word[ord("_")] = True
     kind = np.where(in_word | (rule == SPACE), IN_WORD, IN_PUNCT).astype(np.uint32)
-    kind[(flags & WHITE) != 0] = BETWEEN
+    kind[between] = BETWEEN
     table: U32 = (fold_table() & CODE) | kind << KIND_SHIFT
     table.flags.writeable = False
     return table
+
+
+def _within(ranges: tuple[tuple[int, int], ...]) -> npt.NDArray[np.bool_]:
+    """Return bool[C]: whether a code point is in one of the ranges."""
+    inside_C = np.zeros(CODE_POINTS, dtype=np.bool_)
+    for first, last in ranges:
+        inside_C[first : last + 1] = True
+    return inside_C
 
 
 def hashed_ngrams(
@@ -80,7 +121,7 @@ def hashed_ngrams(
     offset   int64[N+1]  document n owns data_B[offset[n]:offset[n+1]]; need not start at 0
     ngrams   words of the longest run, 1..MOST_NGRAMS
     buckets  1..2^32
-    rule     WORDPUNCT or SPACE
+    rule     WORDPUNCT, SPACE or WORDPUNCT_REGEX
     seed     another seed, other buckets
     returns  (int64[N+1], uint32[S]): document n owns bucket_S[start[n]:start[n+1]], in the order of
              the runs' last words, the shortest run first
@@ -110,7 +151,7 @@ def word_runs(
 ) -> int:
     """Write the buckets of one text's runs; return how many there are.
 
-    run_R  scratch: run_R[r] is the hash of the latest r + 1 words
+    run_R  scratch; see ``lengthen``
     """
     words, made, at, stop = 0, 0, 0, text_B.size
     while at < stop:
@@ -123,16 +164,21 @@ def word_runs(
         if entry >> KIND_SHIFT == BETWEEN:
             continue
         value, at = past_word(text_B, at, entry, table_C)
-        longest = min(words, run_R.size - 1)
-        for r in range(longest, 0, -1):
-            run_R[r] = run_R[r - 1] * _BASE + value
-        run_R[0] = value
-        for r in range(longest + 1):
+        words += 1
+        lengthen(run_R, words, value)
+        for r in range(min(words, run_R.size)):
             spread = permute(run_R[r], seed) >> _UPPER
             bucket_S[made] = (spread * buckets) >> _UPPER
             made += 1
-        words += 1
     return made
+
+
+@leaf
+def lengthen(run_R: U64, words: int, value: np.uint64) -> None:
+    """Take the hash of the latest of so many words into run_R[r], the hash of the last r + 1."""
+    for r in range(min(words, run_R.size) - 1, 0, -1):
+        run_R[r] = run_R[r - 1] * _BASE + value
+    run_R[0] = value
 
 
 @leaf

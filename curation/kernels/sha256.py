@@ -19,7 +19,14 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from curation.kernels.hashed_ngrams import BETWEEN, CODE, KIND_SHIFT, past_word, word_table
+from curation.kernels.hashed_ngrams import (
+    BETWEEN,
+    CODE,
+    KIND_SHIFT,
+    lengthen,
+    past_word,
+    word_table,
+)
 from curation.kernels.leaf import Int, leaf
 from curation.kernels.ngrams import permute
 from curation.kernels.unicode import decode
@@ -54,7 +61,6 @@ def _root_bits(number: int, root: int) -> int:
 _ROUND_W = np.array([_root_bits(prime, 3) for prime in _primes(64)], dtype=np.uint32)
 _FIRST_8 = np.array([_root_bits(prime, 2) for prime in _primes(8)], dtype=np.uint32)
 
-_BASE = np.uint64(0xC6A4A7935BD1E995)
 _SEED = np.uint64(0x2545F4914F6CDD1D)
 #: Slots of the table of runs met before: some megabytes, which the processor's cache about holds.
 _SLOTS = 1 << 18
@@ -101,23 +107,19 @@ def _published(
             value, stop = past_word(text_B, at + width, entry, table_C)
             begin_R[words % ngrams] = size
             size = _lay_out(text_B[at:stop], table_C, laid_L, size)
-            at = stop
-            longest_run = min(words, ngrams - 1)
-            for r in range(longest_run, 0, -1):
-                run_R[r] = run_R[r - 1] * _BASE + value
-            run_R[0] = value
-            for r in range(longest_run + 1):
+            at, words = stop, words + 1
+            lengthen(run_R, words, value)
+            for r in range(min(words, ngrams)):
                 key = permute(run_R[r], _SEED) | np.uint64(1)  # 0 is an empty slot
                 slot = np.int64(key >> np.uint64(1)) % _SLOTS
                 if key_T[slot] != key:
-                    begin = begin_R[(words - r) % ngrams]
+                    begin = begin_R[(words - 1 - r) % ngrams]
                     known_T[slot] = _digest(laid_L, begin, size, buckets, schedule_W, state_8)
                     key_T[slot] = key
                 bucket_S[made] = known_T[slot]
                 made += 1
             laid_L[size] = 0x20
             size += 1
-            words += 1
         start[n + 1] = made
     return start, bucket_S[:made]
 

@@ -14,8 +14,10 @@ import asyncio
 import concurrent.futures
 import json
 import os
+import sys
 import threading
-from collections.abc import Coroutine, Mapping, Sequence
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -24,10 +26,13 @@ from curation.annotate.model import Model as Model
 from curation.annotate.model import Reply as Reply
 from curation.annotate.model import Request as Request
 from curation.errors import RecipeError, ResourceError, needed
+from curation.rewrite.journal import Journal, request_key
 from curation.stage import content_hash, pulse
 
 #: How often a waiting stage says that it lives; requests end by their own limit.
 _PULSE_S = 2.0
+#: How often a person is told how many requests are done.
+_TELL_S = 30.0
 #: A call in which so many requests have failed and none succeeded is the server's fault.
 DEAD_AFTER = 20
 #: Characters of a server's message that are kept.
@@ -58,6 +63,8 @@ class ModelServer:
     token_limit       what the server calls the limit of a reply; OpenAI's own newer models want
                       max_completion_tokens
     api_key_variable  environment variable that holds the key; local servers want none
+    journal           folder in which replies are kept as they come, for a run that is killed in the
+                      middle of a shard: the next one takes them from there. "" for none
     """
 
     model: str
@@ -70,6 +77,7 @@ class ModelServer:
     concurrency: int = 32
     timeout_s: float = 120.0
     retries: int = 5
+    journal: str = ""
 
     def __post_init__(self) -> None:
         faults = {
@@ -104,7 +112,14 @@ class ModelServer:
     def generate(self, requests: Sequence[Request]) -> list[Reply]:
         if not requests:
             return []
-        return _run(_Asking(self).all(requests))
+        asking = _Asking(self)
+
+        def tell() -> None:
+            done = asking.answered + asking.failed
+            line = f"  {self.model}: {done:,} of {len(requests):,} requests"
+            print(line, file=sys.stderr, flush=True)
+
+        return _run(asking.all(requests), tell)
 
 
 def _is_object(text: str) -> bool:
@@ -124,9 +139,13 @@ def _loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-def _run(work: Coroutine[Any, Any, list[Reply]]) -> list[Reply]:
-    """Wait for work in the loop's thread; whatever interrupts the wait cancels the work."""
+def _run(work: Coroutine[Any, Any, list[Reply]], tell: Callable[[], None]) -> list[Reply]:
+    """Wait for work in the loop's thread; whatever interrupts the wait cancels the work.
+
+    tell  is called now and then: the engine counts rows when a batch is done, which may be hours
+    """
     future = asyncio.run_coroutine_threadsafe(work, _loop())
+    told = time.monotonic()
     try:
         while True:
             try:
@@ -135,8 +154,16 @@ def _run(work: Coroutine[Any, Any, list[Reply]]) -> list[Reply]:
                 if future.done():  # the work's own
                     raise
                 pulse()
+            if time.monotonic() - told >= _TELL_S:
+                told = time.monotonic()
+                tell()
     finally:
         future.cancel()
+
+
+@lru_cache(maxsize=8)
+def _journal(folder: str) -> Journal:
+    return Journal(folder)
 
 
 @lru_cache(maxsize=8)
@@ -157,6 +184,7 @@ class _Asking:
         self.server = server
         self.openai = needed("openai", "llm")
         self.client = _connection(server, os.environ.get(server.api_key_variable, ""))
+        self.journal = _journal(os.path.abspath(server.journal)) if server.journal else None
         self.gate = asyncio.Semaphore(server.concurrency)
         self.answered = self.failed = 0
 
@@ -170,6 +198,17 @@ class _Asking:
                 task.cancel()
 
     async def one(self, request: Request) -> Reply:
+        """Ask one, unless the journal has the reply."""
+        if self.journal is None:
+            return await self.asked(request)
+        key = request_key(self.server.facts(), request)
+        if (known := self.journal.known.get(key)) is not None:
+            return known
+        reply = await self.asked(request)
+        self.journal.add(key, reply)
+        return reply
+
+    async def asked(self, request: Request) -> Reply:
         """Ask one; again without alternatives where the server refuses to tell them."""
         async with self.gate:
             reply = await self.guarded(request, request.top_logprobs)

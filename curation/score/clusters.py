@@ -119,6 +119,8 @@ def _sample(rows: Rows, dims: int, most: int, seed: int) -> F32:
         if len(hash_S2) == most:  # what is larger than the largest held cannot come in
             (able,) = np.nonzero(hash_M2[:, 0] <= hash_S2[-1, 0])
             unit_MD, hash_M2 = unit_MD[able], hash_M2[able]
+        if not len(hash_M2):
+            continue
         both_2 = np.concatenate([hash_S2, hash_M2])
         order = _distinct(both_2)[:most]
         held_SD = np.concatenate([held_SD, unit_MD])[order]

@@ -47,6 +47,8 @@ TIES: tuple[Ties, ...] = ("average", "ordinal")
 THREADS = 2
 #: Domains that a thread of its own is worth the start of.
 _THREAD_DOMAINS = 2048
+#: Models up to which comparing all with all is faster than sorting.
+_MOST_COMPARED = 256
 #: Domains that are looked at first, to see whether ties are the rule.
 _FIRST = 64
 
@@ -145,9 +147,10 @@ def _sign_sign(x_ND: F64, y_N: F64, ties: Ties, threads: int) -> F64:
     from curation.kernels.correlation import exact_pair_sums
 
     sum_D = np.empty(x_ND.shape[1])
-    weight_NN = np.sign(y_N[:, None] - y_N[None, :]).astype(np.int32)
+    higher_NN, lower_NN = y_N[:, None] > y_N[None, :], y_N[:, None] < y_N[None, :]
+    sign_NN = higher_NN.view(np.int8) - lower_NN.view(np.int8)
     _over_domains(
-        lambda start, stop: exact_pair_sums(x_ND, weight_NN, start, stop, sum_D),
+        lambda start, stop: exact_pair_sums(x_ND, sign_NN, start, stop, sum_D),
         x_ND.shape[1],
         threads,
     )
@@ -212,11 +215,13 @@ def _ordinal_rank_sums(x_ND: F64, weight_N: F64, threads: int) -> F64:
 
 
 def _untied_sums(x_ND: F64, weight_N: F64, threads: int) -> tuple[F64, F64, I64]:
-    """Return the sums of weight times centred rank, room for ties, and which columns have any."""
+    """Return the sums of weight times centred rank, room for ties, and the columns still to do."""
     from curation.kernels.correlation import pair_sums
 
     domains = x_ND.shape[1]
     sum_D, equal_D = np.empty(domains), np.empty(domains, dtype=np.int64)
+    if len(weight_N) > _MOST_COMPARED:
+        return sum_D, np.zeros(domains), np.arange(domains)
     weight_NN = (weight_N[:, None] - weight_N[None, :]).astype(np.int32)
     first = min(_FIRST, domains)
     pair_sums(x_ND, weight_NN, 0, first, sum_D, equal_D)

@@ -24,6 +24,7 @@ from curation.annotate.vectors import Vectors, commonest_length, embeddings
 from curation.arrow import to_column
 from curation.columns import columns
 from curation.errors import RecipeError
+from curation.score.importance import gumbel
 from curation.stage import Reducer, Rows
 
 F32 = npt.NDArray[np.float32]
@@ -32,8 +33,8 @@ I64 = npt.NDArray[np.int64]
 
 #: A count takes 8 bytes: with 2**18 buckets and 256 repetitions this is half a gigabyte.
 MOST_PLANES = 18
-#: The planes and the draw take hashes of their own, so that neither repeats another stage's luck.
-_PLANES_SALT, _DRAW_SALT = 0x44454E53, 0x47554D42
+#: Sets the planes apart from other numbers of the same seed.
+_PLANES_SALT = 0x44454E53
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +48,11 @@ class Density(Reducer):
 
     ``density_score`` is log(1 / density) plus a Gumbel number from a hash of the id. The rows with
     the highest scores are a draw without replacement by weights of 1 / density, which is what the
-    paper samples by: ``keep_best("density_score", tokens=...)``. The paper's kernel, its width and
-    the size of its sketch are not published; planes and repetitions are ours.
+    paper samples by: ``keep_best("density_score", tokens=...)``. The number is the one that
+    ``DsirWeights`` adds under this seed, so that the two sets differ by their weights alone.
+
+    The paper's kernel, its width and the size of its sketch are not at hand; planes and
+    repetitions are ours.
 
     planes       of each hash: more look nearer; counts take 8 * repetitions * 2**planes bytes
     repetitions  hashes to average over; the error falls with the root of their number
@@ -112,22 +116,13 @@ class Density(Reducer):
         return row_M, buckets(side_MP, self.repetitions)
 
     def _scored(self, ids: pa.Array, row_M: I64, density_M: F64) -> pa.RecordBatch:
-        from curation.engine.best import id_hash, mix
-
         known_N = np.zeros(len(ids), dtype=np.bool_)
         known_N[row_M] = True
         density_N = np.ones(len(ids))
         density_N[row_M] = density_M
-        score_N = gumbel(mix(id_hash(ids, self.seed), _DRAW_SALT)) - np.log(density_N)
+        score_N = gumbel(ids, self.seed) - np.log(density_N)
         arrays = [
             to_column(density_N.astype(np.float32), known_N),
             to_column(score_N.astype(np.float32), known_N),
         ]
         return pa.RecordBatch.from_arrays(arrays, schema=self.writes)
-
-
-def gumbel(hash_N: npt.NDArray[np.uint64]) -> F64:
-    """Return float64[N]: standard Gumbel numbers of evenly spread hashes."""
-    uniform_N = ((hash_N >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
-    drawn_N: F64 = -np.log(-np.log(uniform_N))
-    return drawn_N

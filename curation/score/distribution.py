@@ -21,14 +21,14 @@ import pyarrow.compute as pc
 from curation.arrow import bytes_and_offsets
 from curation.errors import RecipeError
 from curation.score.target import read_target
-from curation.score.threads import in_order
+from curation.threads import in_order
 
 U32 = npt.NDArray[np.uint32]
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 
 Hash = Literal["fast", "sha256"]
-Words = Literal["wordpunct", "space"]
+Words = Literal["wordpunct", "wordpunct-regex", "space"]
 
 #: What is added to each share before its logarithm is taken (Xie et al. 2023, the package).
 FLOOR = 1e-8
@@ -43,7 +43,8 @@ class Features:
     buckets  how many
     ngrams   words of the longest run
     hash     "fast", or "sha256" for the buckets that DSIR's authors publish
-    words    how words are cut: as nltk's WordPunctTokenizer does, or between white space
+    words    how words are cut; see ``kernels.hashed_ngrams``: as nltk's WordPunctTokenizer did up
+             to 3.9, as it does since, or between white space
     seed     another seed, other buckets under the fast hash
     """
 

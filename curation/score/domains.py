@@ -366,9 +366,14 @@ def label_pages(
     returns  label → pages written
     """
     frame = _frame(pages, key)
-    labels = domains.lazy().select(pl.col("domain").alias(key), "label")
-    labelled = frame.join(labels, on=key, how="inner", maintain_order="left").filter(
-        pl.col("text").str.len_bytes() > 0
+    # looked up and not joined: the rows stay in their order
+    label = (
+        pl.col(key)
+        .cast(pl.String)
+        .replace_strict(domains["domain"], domains["label"], default=None, return_dtype=pl.String)
+    )
+    labelled = frame.with_columns(label=label).filter(
+        pl.col("label").is_not_null(), pl.col("text").str.len_bytes() > 0
     )
     chosen = _chosen(labelled.select("id", "label").collect(engine="streaming"), most)
     if chosen.is_empty():
@@ -379,9 +384,9 @@ def label_pages(
         )
     from curation.store import replacing
 
-    rows = labelled.join(chosen.lazy().select("id"), on="id", how="semi").select("text", "label")
+    rows = labelled.filter(pl.col("id").is_in(chosen["id"].implode())) if most else labelled
     with replacing(Path(out)) as temporary:
-        rows.sink_ndjson(temporary)
+        rows.select("text", "label").sink_ndjson(temporary)
     return dict(chosen.group_by("label").len().sort("label").iter_rows())
 
 
@@ -393,7 +398,7 @@ def _frame(pages: Build | pl.LazyFrame | pl.DataFrame, key: str) -> pl.LazyFrame
 
 
 def _chosen(pages: pl.DataFrame, most: int | None) -> pl.DataFrame:
-    if most is None:
+    if not most:
         return pages
     from curation.engine.best import id_hash
 

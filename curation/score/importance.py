@@ -29,8 +29,8 @@ from curation.columns import columns
 from curation.errors import RecipeError
 from curation.score.distribution import FLOOR, Features, Hash, Words, shares
 from curation.score.target import Target, read_target, target_files
-from curation.score.threads import in_order
 from curation.stage import Reducer, Rows
+from curation.threads import in_order
 
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
@@ -57,7 +57,8 @@ class DsirWeights(Reducer):
     ngrams          words of the longest run
     hash            "sha256" for the buckets that the authors publish; "fast" weighs as well and
                     takes a fraction of the time
-    words           how words are cut: as nltk's WordPunctTokenizer does, or between white space
+    words           how words are cut; see ``kernels.hashed_ngrams``: as nltk's WordPunctTokenizer
+                    did up to 3.9, as it does since, or between white space
     target_laplace  pseudo-count added to each bucket of the target; some for a small target, whose
                     empty buckets would else count as if their words could not occur
     min_words       documents with fewer words get no weight

@@ -120,7 +120,10 @@ def normalise_line(line: str) -> str:
 def _model(path: str) -> Any:
     library = needed("kenlm", "kenlm")
     try:
-        return library.Model(path)
+        config = library.Config()
+        config.show_progress = False
+        config.arpa_complain = library.ARPALoadComplain.NONE
+        return library.Model(path, config)
     except (OSError, RuntimeError) as error:
         raise ResourceError(
             "a model of KenLM cannot be read.", path=path, found=str(error)[:200]

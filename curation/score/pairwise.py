@@ -4,7 +4,8 @@ Models compare more reliably than they grade, and prefer a place: every pair is 
 orders, and what a model says of a place alone cancels out. As a document has to be compared with
 others, this is a step over all rows: sample first, and teach a classifier the scores.
 
-Trade-off: the step is one task. A run that is killed in it asks for all of it again.
+Trade-off: the step is one task. A run that is killed in it asks for all of it again, unless the
+model has a journal: ModelServer(..., journal="FOLDER").
 """
 
 from __future__ import annotations

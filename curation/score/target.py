@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.arrow import bytes_and_offsets, is_valid
+from curation.arrow import bytes_and_offsets
 from curation.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ class Target:
 
         The results of several batches are joined by ``|``.
         """
-        valid = text.filter(pa.array(is_valid(text)))
-        return np.isin(self.hashes, folded_hashes(valid))
+        # a null has the hash of an empty text, which no example is
+        return np.isin(self.hashes, folded_hashes(text))
 
     def warn_if_inside(self, found_T: Bool_T, stage: str) -> None:
         """Warn where examples stand in the pool; ``found_T`` is what ``found_in`` returned."""

@@ -41,11 +41,23 @@ def test_marks_of_fasttext_inside_a_text_mean_nothing() -> None:
     """A page about fastText would teach labels of its own, and end at its first '</s>'."""
     texts = pa.array(["a\nb\r\nc __label__9 x</s> d", "no label", "two"], pa.large_string())
     holds = np.array([[True, False], [False, False], [True, True]])
-    assert fasttext_lines(texts, holds).split("\n") == [
-        "__label__0 a b  c _label_9 x</ s> d",
-        "__label__0 __label__1 two",
+    assert sorted(fasttext_lines(texts, holds).split("\n")) == [
         "",
+        "__label__0 __label__1 two",
+        "__label__0 a b  c _label_9 x</ s> d",
     ]
+
+
+def test_lines_are_mixed_and_their_order_is_the_texts_own() -> None:
+    """fastText reads a file from its beginning at every epoch and learns the last label best."""
+    texts = pa.array([f"text {n}" for n in range(200)], pa.large_string())
+    holds = np.eye(2, dtype=bool)[np.arange(200) // 100]
+    lines = fasttext_lines(texts, holds).split()
+    assert 30 < lines[: len(lines) // 2].count("__label__0") < 70
+    shuffled = np.random.default_rng(0).permutation(200)
+    again = fasttext_lines(texts.take(pa.array(shuffled)), holds[shuffled])
+    assert again == fasttext_lines(texts, holds)
+    assert again != fasttext_lines(texts, holds, 1)
 
 
 def answered(*codes: int, model: bytes = b"model") -> Any:

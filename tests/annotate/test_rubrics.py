@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from curation.annotate.model import Reply
@@ -64,6 +64,7 @@ def read(rubric: Rubric, text: str, **facts: Any) -> Any:
 
 
 @pytest.mark.parametrize("rubric", [EDUCATIONAL, ASK_LLM, DATAMAN, JSON], ids=lambda r: r.name)
+@settings(deadline=None, max_examples=60)
 @given(text=REPLIES)
 @example(text="Educational score: " + "9" * 5000)
 @example(text="[" * 100_000)

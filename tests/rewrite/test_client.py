@@ -54,8 +54,15 @@ def test_replies_come_in_the_order_of_the_requests(stand: Stand) -> None:
     texts = ["good " * (n % 6) for n in range(40)]
     replies = server(stand, concurrency=7).generate([asked(text) for text in texts])
     assert [int(reply.text[-1]) for reply in replies] == [n % 6 for n in range(40)]
-    assert 1 < stand.most_at_once <= 7
+    assert stand.most_at_once <= 7
     assert server(stand).generate([]) == []
+
+
+def test_so_many_requests_are_made_at_a_time(stand: Stand) -> None:
+    """A server's batches would stay empty, or a provider's limit be passed."""
+    stand.slow_s = 0.4
+    server(stand, concurrency=3).generate([asked("SLOW")] * 6)
+    assert stand.most_at_once == 3
 
 
 def test_settings_and_attempts_reach_the_server(stand: Stand) -> None:
@@ -193,14 +200,18 @@ def test_ctrl_c_ends_the_requests_in_flight(stand: Stand) -> None:
     assert server(stand).generate([asked("good")])[0].error is None
 
 
-def test_a_waiting_stage_says_that_it_lives(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_waiting_stage_says_that_it_lives(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The engine would take a slow model for a worker that hangs, and kill it."""
     beats: list[float] = []
     monkeypatch.setattr(client, "_PULSE_S", 0.05)
+    monkeypatch.setattr(client, "_TELL_S", 0.1)
     monkeypatch.setattr(client, "pulse", lambda: beats.append(time.monotonic()))
     stand.slow_s = 0.5
     server(stand).generate([asked("SLOW")])
-    assert len(beats) > 4
+    assert len(beats) > 2
+    assert "m: 0 of 1 requests" in capsys.readouterr().err
 
 
 def test_only_what_decides_replies_is_part_of_the_identity() -> None:

@@ -8,9 +8,8 @@ import pyarrow as pa
 import pytest
 
 from curation.columns import columns
-from curation.engine.best import id_hash
 from curation.errors import RecipeError
-from curation.score.density import Density, gumbel
+from curation.score.density import Density
 from curation.testing import MemoryRows, check_stage
 from tests.oracles.coverage import mean_kernel
 
@@ -90,14 +89,14 @@ def test_the_draw_takes_rows_by_one_over_their_density(tmp_path: Path) -> None:
     assert min(first.count(row) for row in range(15, 20)) > 25
 
 
-def test_gumbel_numbers_have_their_distribution() -> None:
+def test_the_draw_is_the_density_and_gumbel_noise(tmp_path: Path) -> None:
     """Noise of another shape draws by other weights."""
-    ids = pa.array([f"row {n}" for n in range(20_000)], pa.large_string())
-    drawn = gumbel(id_hash(ids, 7))
-    assert drawn.mean() == pytest.approx(0.5772, abs=0.03)
-    assert drawn.std() == pytest.approx(np.pi / np.sqrt(6), abs=0.03)
-    edges = np.array([0, 2**64 - 1], dtype=np.uint64)
-    assert np.isfinite(gumbel(edges)).all()
+    vectors = topics(2000)
+    density, score = reduced(vectors, tmp_path, repetitions=8)
+    noise = score + np.log(density)
+    assert noise.mean() == pytest.approx(0.5772, abs=0.1)
+    assert noise.std() == pytest.approx(np.pi / np.sqrt(6), abs=0.1)
+    assert abs(np.corrcoef(noise, np.log(density))[0, 1]) < 0.08
 
 
 def test_order_and_split_move_no_bit_of_real_vectors() -> None:

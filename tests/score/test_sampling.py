@@ -48,6 +48,7 @@ def test_draws_are_gumbel_and_the_better_are_drawn_oftener() -> None:
     """It would be a cut-off, which is worse than chance, or chance itself."""
     ids = [f"r{n}" for n in range(20_000)]
     noise = gumbel(pa.array(ids, pa.large_string()), 0)
+    assert (noise != gumbel(pa.array(ids, pa.large_string()), 1)).all()
     assert noise.mean() == pytest.approx(np.euler_gamma, abs=0.03)
     assert noise.var() == pytest.approx(math.pi**2 / 6, abs=0.06)
     scores = [float(n % 2) for n in range(20_000)]  # z is -1 or 1

@@ -76,6 +76,7 @@ def test_neighbours_are_the_nearest_in_blocks_too(monkeypatch: pytest.MonkeyPatc
     vectors = np.random.default_rng(5).normal(size=(40, 6)).astype(np.float32)
     _, unit = unit_vectors(pa.array(vectors.tolist(), LISTS), 6)
     assert nearest_neighbours(unit, 5).tolist() == slow_neighbours(vectors.tolist(), 5)
+    assert nearest_neighbours(unit, 60).tolist() == slow_neighbours(vectors.tolist(), 39)
     assert nearest_neighbours(unit[:1], 5).tolist() == [[-1]]
     assert nearest_neighbours(unit[:3], 5).shape == (3, 2)
 

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from curation import stage
-from curation.dedup import threads
+from curation import stage, threads
 
 
 def test_results_come_in_the_order_of_the_pieces() -> None:
