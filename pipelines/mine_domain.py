@@ -142,10 +142,11 @@ def selectors(
             column="target_similarity",
             steps=(embed, TargetSimilarity(target=target, embed=embed)),
         ),
-        "dsir": Selector(column="dsir_score", steps=(DsirWeights(target=target),)),
+        # the pool's own rule says what is too short
+        "dsir": Selector(column="dsir_score", steps=(DsirWeights(target=target, min_words=1),)),
         "dsir-mean": Selector(
             column="dsir_log_weight",
-            steps=(DsirWeights(target=target, per_ngram=True, target_laplace=0.1),),
+            steps=(DsirWeights(target=target, min_words=1, per_ngram=True, target_laplace=0.1),),
         ),
         "fasttext": Selector(
             column="domain_prob", prepare=partial(_classifier, target=target, kind="fasttext")

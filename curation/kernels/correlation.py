@@ -118,26 +118,22 @@ def _compare(block_NB: F32, n: Int, weight_N: I32, part_B: I32, equal_B: I32) ->
             x = block_NB[n, b]
             a0, a1, a2 = block_NB[k, b], block_NB[k + 1, b], block_NB[k + 2, b]
             a3, a4, a5 = block_NB[k + 3, b], block_NB[k + 4, b], block_NB[k + 5, b]
-            part, equal = part_B[b], equal_B[b]
+            part = part_B[b]
             part += w0 if x > a0 else zero
-            equal += one if x == a0 else zero
             part += w1 if x > a1 else zero
-            equal += one if x == a1 else zero
             part += w2 if x > a2 else zero
-            equal += one if x == a2 else zero
             part += w3 if x > a3 else zero
-            equal += one if x == a3 else zero
             part += w4 if x > a4 else zero
-            equal += one if x == a4 else zero
             part += w5 if x > a5 else zero
-            equal += one if x == a5 else zero
-            part_B[b], equal_B[b] = part, equal
+            ties = (x == a0) | (x == a1) | (x == a2) | (x == a3) | (x == a4) | (x == a5)
+            part_B[b] = part
+            equal_B[b] |= one if ties else zero
         k += _AT_ONCE
     while k < n:
         w0 = weight_N[k]
         for b in range(BLOCK):
             part_B[b] += w0 if block_NB[n, b] > block_NB[k, b] else zero
-            equal_B[b] += one if block_NB[n, b] == block_NB[k, b] else zero
+            equal_B[b] |= one if block_NB[n, b] == block_NB[k, b] else zero
         k += 1
 
 
