@@ -1,9 +1,10 @@
 """Sums over models, or over pairs of models, of every domain at once.
 
 Columns are taken BLOCK at a time, so that all models' values of a block stay in the first cache and
-the innermost loops run over columns, in whole vector registers. Values are first compared in
-float32, twice as many at a time as in float64; what float32 cannot tell apart is counted, and
-columns with such a pair are sorted instead.
+the innermost loops run over columns, in whole vector registers. Values are first compared as whole
+numbers of 16 bits, spread between a column's lowest and highest: an order that survives that is the
+true one. Columns with a pair that 16 bits do not tell apart are compared in float32, and those with
+a pair that float32 does not tell apart are sorted.
 
 Trade-off: the work grows with the square of the number of models, where sorting would not. For some
 hundred models comparing all is the faster by far, and it needs no transposed copy.
@@ -24,12 +25,17 @@ from curation.kernels.leaf import Int, leaf
 F64 = npt.NDArray[np.float64]
 F32 = npt.NDArray[np.float32]
 I8 = npt.NDArray[np.int8]
+I16 = npt.NDArray[np.int16]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 Numbers = npt.NDArray[Any]
 
 BLOCK = 64
+#: Columns of a block of 16-bit numbers.
+_COARSE_BLOCK = 128
+#: Models up to which a row's sum of weights fits into 16 bits: 2 (N - 1)^2 < 2^15.
+COARSE_MODELS = 128
 #: Models compared in one pass over a block; a block has so many rows to spare.
 _AT_ONCE = 6
 
@@ -72,6 +78,82 @@ def _fill(value_ND: Numbers, start: Int, stop: Int, block_NB: Numbers) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
+def coarse_pair_sums(
+    value_ND: F64, weight_NN: I16, start: int, stop: int, sum_D: F64, equal_D: I64
+) -> None:
+    """Do as ``pair_sums`` does, for COARSE_MODELS models at most, as 16 bits tell the order."""
+    models = value_ND.shape[0]
+    coarse_NB = np.zeros((models, _COARSE_BLOCK), dtype=np.int16)
+    low_B, scale_B = np.empty(_COARSE_BLOCK), np.empty(_COARSE_BLOCK)
+    part_B = np.empty(_COARSE_BLOCK, dtype=np.int16)
+    equal_B = np.empty(_COARSE_BLOCK, dtype=np.int16)
+    sum_B = np.empty(_COARSE_BLOCK, dtype=np.int32)
+    total = 0
+    for n in range(models):
+        for k in range(n):
+            total += weight_NN[n, k]
+    for begin in range(start, stop, _COARSE_BLOCK):
+        end = min(begin + _COARSE_BLOCK, stop)
+        _coarsen(value_ND, begin, end, low_B, scale_B, coarse_NB)
+        sum_B[:] = 0
+        equal_B[:] = 0
+        for n in range(models):
+            part_B[:] = 0
+            _compare_coarse(coarse_NB, n, weight_NN[n], part_B, equal_B)
+            for b in range(_COARSE_BLOCK):
+                sum_B[b] += part_B[b]
+        for b in range(end - begin):
+            sum_D[begin + b] = 2.0 * sum_B[b] - total
+            equal_D[begin + b] = equal_B[b] or scale_B[b] == 0.0
+
+
+@leaf
+def _coarsen(value_ND: F64, begin: Int, end: Int, low_B: F64, scale_B: F64, coarse_NB: I16) -> None:
+    """Spread each column's values over 16 bits; a scale of 0 says that this cannot be done."""
+    low_B[:] = np.inf
+    scale_B[:] = -np.inf
+    for n in range(value_ND.shape[0]):
+        row_D = value_ND[n]
+        for b in range(end - begin):
+            value = row_D[np.uint64(begin + b)]
+            low_B[b], scale_B[b] = min(low_B[b], value), max(scale_B[b], value)
+    for b in range(end - begin):
+        width = scale_B[b] - low_B[b]
+        scale_B[b] = 65534.0 / width if 1e-290 < width < 1e290 else 0.0
+    for n in range(value_ND.shape[0]):
+        row_D = value_ND[n]
+        for b in range(end - begin):
+            place = (row_D[np.uint64(begin + b)] - low_B[b]) * scale_B[b]
+            coarse_NB[n, b] = np.int16(np.int32(place) - 32767)
+
+
+@leaf
+def _compare_coarse(coarse_NB: I16, n: Int, weight_N: I16, part_B: I16, equal_B: I16) -> None:
+    zero, one = np.int16(0), np.int16(1)
+    k = 0
+    while k + 4 <= n:
+        w0, w1, w2, w3 = weight_N[k], weight_N[k + 1], weight_N[k + 2], weight_N[k + 3]
+        for b in range(_COARSE_BLOCK):
+            x = coarse_NB[n, b]
+            a0, a1 = coarse_NB[k, b], coarse_NB[k + 1, b]
+            a2, a3 = coarse_NB[k + 2, b], coarse_NB[k + 3, b]
+            part = part_B[b]
+            part += w0 if x > a0 else zero
+            part += w1 if x > a1 else zero
+            part += w2 if x > a2 else zero
+            part += w3 if x > a3 else zero
+            part_B[b] = part
+            equal_B[b] |= one if (x == a0) | (x == a1) | (x == a2) | (x == a3) else zero
+        k += 4
+    while k < n:
+        w0 = weight_N[k]
+        for b in range(_COARSE_BLOCK):
+            part_B[b] += w0 if coarse_NB[n, b] > coarse_NB[k, b] else zero
+            equal_B[b] |= one if coarse_NB[n, b] == coarse_NB[k, b] else zero
+        k += 1
+
+
+@numba.njit(cache=True, nogil=True)
 def pair_sums(
     value_ND: F64, weight_NN: I32, start: int, stop: int, sum_D: F64, equal_D: I64
 ) -> None:
@@ -80,7 +162,7 @@ def pair_sums(
     Columns start..stop are done; the sums of a column with equal pairs are not the ones wanted.
     weight_NN  int32[N, N]  the triangle below the diagonal is read
     sum_D      float64[D]   written
-    equal_D    int64[D]     written: pairs that float32 does not tell apart
+    equal_D    int64[D]     written: above 0 where float32 does not tell a pair apart
     """
     models = value_ND.shape[0]
     block_NB = np.zeros((models + _AT_ONCE, BLOCK), dtype=np.float32)
@@ -102,13 +184,13 @@ def pair_sums(
             for n in range(first, min(first + fits, models)):
                 _compare(block_NB, n, weight_NN[n], part_B, equal_B)
             sum_B += part_B
-            equal_D[begin:end] += equal_B[: end - begin]
+            equal_D[begin:end] |= equal_B[: end - begin]
         sum_D[begin:end] = 2.0 * sum_B[: end - begin] - total
 
 
 @leaf
 def _compare(block_NB: F32, n: Int, weight_N: I32, part_B: I32, equal_B: I32) -> None:
-    """Add the weights of earlier models with a lower value than model n's; count equal ones."""
+    """Add the weights of earlier models with a lower value than model n's; note equal ones."""
     zero, one = np.int32(0), np.int32(1)
     k = 0
     while k + _AT_ONCE <= n:

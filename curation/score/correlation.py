@@ -216,23 +216,33 @@ def _ordinal_rank_sums(x_ND: F64, weight_N: F64, threads: int) -> F64:
 
 def _untied_sums(x_ND: F64, weight_N: F64, threads: int) -> tuple[F64, F64, I64]:
     """Return the sums of weight times centred rank, room for ties, and the columns still to do."""
-    from curation.kernels.correlation import pair_sums
+    from curation.kernels.correlation import COARSE_MODELS, coarse_pair_sums, pair_sums
 
-    domains = x_ND.shape[1]
-    sum_D, equal_D = np.empty(domains), np.empty(domains, dtype=np.int64)
-    if len(weight_N) > _MOST_COMPARED:
-        return sum_D, np.zeros(domains), np.arange(domains)
-    weight_NN = (weight_N[:, None] - weight_N[None, :]).astype(np.int32)
-    first = min(_FIRST, domains)
-    pair_sums(x_ND, weight_NN, 0, first, sum_D, equal_D)
-    if first and np.count_nonzero(equal_D[:first]) > first // 2:
-        return sum_D, np.zeros(domains), np.arange(domains)  # ties are the rule
-    _over_domains(
-        lambda start, stop: pair_sums(x_ND, weight_NN, start, stop, sum_D, equal_D),
-        domains,
-        threads,
+    models, domains = x_ND.shape
+    sum_D, column_T = np.empty(domains), np.arange(domains)
+    apart_NN = weight_N[:, None] - weight_N[None, :]
+    ways: tuple[tuple[Callable[..., None], int, Any], ...] = (
+        (coarse_pair_sums, COARSE_MODELS, np.int16),
+        (pair_sums, _MOST_COMPARED, np.int32),
     )
-    return sum_D, np.zeros(domains), np.flatnonzero(equal_D)
+    for sums, most, number in ways:
+        if models > most or not len(column_T):
+            continue
+        some_ND = x_ND if len(column_T) == domains else np.ascontiguousarray(x_ND[:, column_T])
+        sum_T, equal_T = np.empty(len(column_T)), np.empty(len(column_T), dtype=np.int64)
+        weight_NN = apart_NN.astype(number)
+        first = min(_FIRST, len(column_T))
+        sums(some_ND, weight_NN, 0, first, sum_T, equal_T)
+        if np.count_nonzero(equal_T[:first]) > first // 2:
+            break  # ties are the rule
+
+        def work(start: int, stop: int) -> None:
+            sums(some_ND, weight_NN, start, stop, sum_T, equal_T)  # noqa: B023  called at once
+
+        _over_domains(work, len(column_T), threads)
+        sum_D[column_T] = sum_T
+        column_T = column_T[equal_T > 0]
+    return sum_D, np.zeros(domains), column_T
 
 
 def _sorted_ranks(x_ND: F64, column_T: I64, weight_N: F64, threads: int) -> tuple[F64, F64, I32]:

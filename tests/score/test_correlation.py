@@ -85,6 +85,27 @@ def test_sums_of_many_models_do_not_run_over() -> None:
     assert estimate(x, x[:, 0], "sign_sign") == pytest.approx([1, -1], abs=1e-12)
 
 
+@pytest.mark.parametrize("models", [127, 128, 129])
+def test_sums_of_sixteen_bits_do_not_run_over(models: int) -> None:
+    """At one number of models more than was tried every estimate would be off."""
+    order = np.linspace(0, 1, models)
+    x = np.stack([order, -order, np.roll(order, 1), np.roll(order, -1), np.ones(models)], axis=1)
+    for name in ("spearmanr", "sign_cdf"):
+        for y in (order, -order):
+            wanted = [oracle.estimate(name, x[:, d], y, "average") for d in range(5)]
+            np.testing.assert_allclose(estimate(x, y, name), wanted, rtol=0, atol=1e-12)
+
+
+def test_losses_of_any_size_are_ranked() -> None:
+    """A domain with one absurd loss would rank its other models by nothing."""
+    x, y = losses(40, 12), losses(1, 40)[0]
+    for column, factor in enumerate((1e308, 1e-308, 1e-320, 1e290, 1e-290)):
+        x[:, column] = (x[:, column] - 1.25) * factor
+    x[0, 5], x[0, 6], x[:2, 7] = 1e308, -1e308, (1e308, -1e308)
+    wanted = [oracle.estimate("spearmanr", x[:, d], y, "average") for d in range(12)]
+    np.testing.assert_allclose(estimate(x, y), wanted, rtol=0, atol=1e-12)
+
+
 def test_where_all_models_tie_nothing_goes_with_anything() -> None:
     """A domain on which nothing can be seen would be the best or no number."""
     x = np.ones((5, 3))
