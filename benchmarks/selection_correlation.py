@@ -133,22 +133,30 @@ def speed(
 ) -> None:
     for case in ("no ties", "all tie"):
         x, y, caps = given[case]
+        ours_s = theirs_s = 0.0
         for name in ESTIMATORS:
             theirs = seconds[f"{case} {name}"]
+            theirs_s += theirs
             for ties in TIES:
                 if ties == "ordinal" and name not in ("sign_cdf", "spearmanr"):
                     continue  # the same as with average ranks
                 calls = [partial(estimate, x, y, name, ties=ties, threads=n) for n in (1, 2)]
                 took = [fastest(call, repeats)[1] for call in calls]
                 ratios = [theirs / one for one in took]
-                asked = "10x" if ties == "average" else ""
+                ours_s += min(took) if ties == "average" else 0.0
                 report.add(
                     f"{name}, {case}, {ties}",
                     f"{ratios[0]:.1f}x in one thread, {ratios[1]:.1f}x in two "
                     f"({took[0] * 1e3:.2f} ms, the package {theirs * 1e3:.1f})",
-                    asked,
-                    max(ratios) >= 10 or not asked,
+                    "10x",
+                    max(ratios) >= 10,
                 )
+        report.add(
+            f"all five estimators, {case}, average",
+            f"{theirs_s / ours_s:.1f}x ({ours_s * 1e3:.1f} ms, the package {theirs_s * 1e3:.1f})",
+            "10x",
+            theirs_s >= 10 * ours_s,
+        )
         values = estimate(x, y)
         for other in PROJECTIONS:
             theirs = seconds[f"{case} spearmanr {other}"]
