@@ -32,8 +32,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.copies import write_dedup_corpus
-from benchmarks.dedup_sketch import PEERS
-from benchmarks.measure import Report, arguments
+from benchmarks.measure import PEERS, Report, arguments
 from benchmarks.peers import run_peer, watch
 from curation import Build
 from curation.arrow import from_bytes_and_offsets

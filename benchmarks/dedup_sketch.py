@@ -18,12 +18,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.measure import Report, arguments, records, spread
+from benchmarks.measure import PEERS, Report, arguments, records, spread
 from benchmarks.peers import run_peer
 from curation import MinHashSketch, NearDuplicates
 from curation.testing import MemoryRows
 
-PEERS = Path(__file__).resolve().parents[1] / ".peers" / "bin" / "python"
 #: Bins of exact similarity in which recall is told.
 BINS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.01)
 SEEDS = 8

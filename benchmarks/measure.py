@@ -19,6 +19,8 @@ import pyarrow.parquet as pq
 import zstandard
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+#: Python of the environment that ``make peers`` installs other packages into.
+PEERS = Path(__file__).resolve().parents[1] / ".peers" / "bin" / "python"
 TEXTS = (
     "text/wikinews.jsonl.zst",
     "domains/medicine.jsonl.zst",

@@ -6,8 +6,7 @@ times its speed at 90 models and 10,000 domains. Speeds are those of the fastest
 ours in one thread and in two, with average ranks (the default) and with ordinal ones; "all tie" is
 the same matrix rounded to two digits, so that every column has models with equal losses.
 
-The package runs in an environment of its own, ``.peers`` (``make peers``, and there
-``pip install perplexity-correlations``).
+The package runs in an environment of its own (``make peers``).
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.correlation import ESTIMATORS, PROJECTIONS, fastest
-from benchmarks.measure import DATA, Report, arguments
+from benchmarks.measure import DATA, PEERS, Report, arguments
 from curation.ablate.correlations import CorrelationTables, read_correlation_tables
 from curation.score.correlation import TIES, estimate
 from curation.score.domains import CorrelationSettings, measured_models
@@ -31,7 +30,6 @@ from curation.score.heldout import leave_one_out
 from curation.score.projection import l2, linear
 
 ROOT = Path(__file__).resolve().parents[1]
-PEERS = ROOT / ".peers" / "bin" / "python"
 TABLES = DATA / "tables" / "perplexity-correlations"
 GOLDEN = ROOT / "tests" / "golden" / "correlation.json"
 MODELS, DOMAINS = 90, 10_000
@@ -174,7 +172,7 @@ def main() -> None:
     if not TABLES.is_dir():
         sys.exit(f"this benchmark needs the published tables in {TABLES}")
     if not PEERS.exists():
-        sys.exit(f"no perplexity-correlations: {PEERS} is not there")
+        sys.exit(f"no perplexity-correlations in {PEERS.parent}: `make peers` installs it")
     repeats = 5 if options.quick else 25
     report = Report("Perplexity correlation against perplexity-correlations 0.1", 6)
     given = cases()

@@ -1,8 +1,8 @@
 """DSIR's importance weights: equal to the authors' package's, and how much faster.
 
 Issue 6. The pool is news, medicine and half of the texts on security; the other half is the target.
-The package runs in one process of its own, in an environment of its own (``make peers``, or the
-Python that PEERS_PYTHON names). Both have the pool in memory and are timed in CPU seconds, so that
+The package runs in one process of its own, in an environment of its own (``make
+peers``). Both have the pool in memory and are timed in CPU seconds, so that
 threads do not count; ours reads the target from its file within that time. Weights are compared
 before speeds. Then what the fast hash does to the ranking, and how near to the target a tenth of
 the pool's words is: the best, a sample by weight, and a random one.
@@ -11,7 +11,6 @@ the pool's words is: the best, a sample by weight, and a random one.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import tempfile
 import time
@@ -22,14 +21,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmarks.measure import Report, arguments, records, spread
+from benchmarks.measure import PEERS, Report, arguments, records, spread
 from curation import DsirWeights
 from curation.score.distribution import kl_reductions
 from curation.testing import MemoryRows
 
-PEERS = Path(
-    os.environ.get("PEERS_PYTHON", Path(__file__).resolve().parents[1] / ".peers/bin/python")
-)
 #: Share of the pool's words that is selected.
 BUDGET_FRAC = 0.1
 
@@ -147,7 +143,7 @@ def main() -> None:
                 parity(report, made, own, f"words of nltk {nltk}")
             speed(report, peer, seconds, size)
         else:
-            print(f"no {PEERS}: `make peers` installs the package, or name one in PEERS_PYTHON")
+            report.add("log weights of the package", "not there: `make peers`", "equal", False)
         selections(report, text, target, scores)
     report.finish(flags.check)
 
