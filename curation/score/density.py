@@ -24,7 +24,7 @@ from curation.annotate.vectors import Vectors, commonest_length, embeddings
 from curation.arrow import to_column
 from curation.columns import columns
 from curation.errors import RecipeError
-from curation.score.importance import gumbel
+from curation.score.random import gumbel
 from curation.stage import Reducer, Rows
 
 F32 = npt.NDArray[np.float32]

@@ -28,6 +28,7 @@ from curation.arrow import is_valid, to_column
 from curation.columns import columns
 from curation.errors import RecipeError
 from curation.score.distribution import FLOOR, Features, Hash, Words, shares
+from curation.score.random import gumbel
 from curation.score.target import Target, read_target, target_files
 from curation.stage import Reducer, Rows
 from curation.threads import in_order
@@ -35,9 +36,6 @@ from curation.threads import in_order
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 F64 = npt.NDArray[np.float64]
-
-#: Sets the noise apart from samples of the same seed: the first 64 bits of SHA-256 of "gumbel".
-_SALT = np.uint64(0x0FA5F2CDD1C8F32F)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,21 +168,6 @@ def words_of(runs_N: I64, ngrams: int) -> I64:
     """
     words_N: I64 = (runs_N + ngrams * (ngrams - 1) // 2) // ngrams
     return np.where(runs_N > 0, words_N, 0)
-
-
-def gumbel(ids: pa.Array, seed: int) -> F64:
-    """Return float64[N]: standard Gumbel noise, from a hash of the id and the seed alone.
-
-    The k largest sums of log weight and noise are a sample of k without replacement by weight
-    (Kool et al. 2019, arXiv:1903.06059).
-    """
-    from curation.engine.best import id_hash, mix
-
-    hash_N = mix(id_hash(ids, seed) ^ _SALT, 0)
-    # 52 bits and a half: neither 0 nor 1 is among them
-    uniform_N = ((hash_N >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
-    noise_N: F64 = -np.log(-np.log(uniform_N))
-    return noise_N
 
 
 def _pieces(text: pa.Array, rows: int = 1024) -> Iterator[pa.Array]:

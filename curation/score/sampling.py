@@ -15,6 +15,7 @@ import pyarrow as pa
 from curation.arrow import is_valid, to_column, values_of
 from curation.columns import COLUMNS
 from curation.errors import RecipeError
+from curation.score.random import gumbel
 from curation.stage import Reducer, Rows
 
 F64 = npt.NDArray[np.float64]
@@ -118,12 +119,3 @@ def _numbers(column: pa.Array) -> tuple[F64, npt.NDArray[np.bool_]]:
     value_N = np.where(is_score_N, values_of(column), 0).astype(np.float64)
     is_score_N = is_score_N & np.isfinite(value_N)
     return np.where(is_score_N, value_N, 0.0), is_score_N
-
-
-def gumbel(ids: pa.Array, seed: int) -> F64:
-    """Return float64[N]: a standard Gumbel draw of each id."""
-    from curation.engine.best import id_hash
-
-    even_N = ((id_hash(ids, seed) >> np.uint64(11)).astype(np.float64) + 0.5) / 2.0**53
-    drawn: F64 = -np.log(-np.log(even_N))
-    return drawn

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from curation import DsirWeights, Jsonl, Recipe, TextSize, keep_best
 from curation.columns import columns
 from curation.errors import RecipeError
-from curation.score.importance import gumbel, words_of
+from curation.score.importance import words_of
+from curation.score.random import gumbel
 from curation.stage import content_hash
 from curation.testing import MemoryRows, check_stage
 from tests.conftest import ROOT

@@ -10,7 +10,7 @@ import pytest
 
 from curation import Jsonl, QualitySampling, Recipe, annotator, keep_best
 from curation.errors import RecipeError
-from curation.score.sampling import gumbel
+from curation.score.random import gumbel
 from curation.testing import MemoryRows, check_stage
 from tests.conftest import write_jsonl
 
