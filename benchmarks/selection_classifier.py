@@ -5,7 +5,7 @@ and more, without a Python call for each document, and for a linear model at lea
 fastText on three tasks, with its speed.
 
     python -m benchmarks.selection_classifier            five splits: about ten minutes
-    python -m benchmarks.selection_classifier --quick    one task and split, fewer texts and settings
+    python -m benchmarks.selection_classifier --quick    one task and split, fewer texts
     python -m benchmarks.selection_classifier --check    exit 1 if a figure falls short
 
 Speed: the package's ``predict(list of texts)`` against our kernel, the stage ``Classifier`` on
