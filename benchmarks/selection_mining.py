@@ -76,8 +76,8 @@ CLUSTERS, MODELS, MIXED, MEASURED = 24, 16, 3, 12
 MODEL_TOKENS, ARM_TOKENS = 200_000, 50_000
 #: Stands for no score, below all others.
 LAST = -1e300
-#: Selectors of which nothing is expected: those that do not look for a domain, and perplexity, which
-#: says how well a text is foretold more than what it is about.
+#: Selectors of which nothing is expected: those that do not look for a domain, and perplexity,
+#: which says how well a text is foretold more than what it is about.
 NO_BAR = ("random", "density", "clusters", "perplexity")
 
 
