@@ -28,6 +28,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation.annotate.lists import Stamp, stamp
 from curation.columns import columns
 from curation.errors import RecipeError, ResourceError
 from curation.stage import Annotator
@@ -93,7 +94,9 @@ class Embed(Annotator):
             return pa.RecordBatch.from_arrays(
                 [pa.nulls(len(text), self.writes[0].type)], ["embedding"]
             )
-        vectors = _loaded(os.path.abspath(self.model)).encode(texts, self.batch_rows)
+        vectors = _loaded(os.path.abspath(self.model), stamp(self.model)).encode(
+            texts, self.batch_rows
+        )
         made = _as_lists(vectors, has_text.to_numpy(zero_copy_only=False))
         return pa.RecordBatch.from_arrays([made], schema=self.writes)
 
@@ -128,7 +131,7 @@ class _Model:
 
 
 @lru_cache(maxsize=2)
-def _loaded(folder: str) -> _Model:
+def _loaded(folder: str, _: Stamp) -> _Model:
     library = _library_of(folder)
     try:
         if library == _STATIC:

@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
+from curation.annotate.lists import Stamp, stamp
 from curation.columns import columns
 from curation.mix.tokenizer import Tokenizer
 from curation.stage import Annotator
@@ -32,7 +33,7 @@ class TokenCount(Annotator):
     tokenizer: str
 
     def check(self) -> None:
-        _opened(self.tokenizer)
+        Tokenizer.open(self.tokenizer, end=0)
 
     def model_files(self) -> tuple[str, ...]:
         path = Path(self.tokenizer)
@@ -40,7 +41,8 @@ class TokenCount(Annotator):
 
     def annotate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         valid = batch["text"].is_valid()
-        encoded = _opened(self.tokenizer).encode(batch["text"].filter(valid).to_pylist())
+        words = _opened(self.tokenizer, stamp(*self.model_files()))
+        encoded = words.encode(batch["text"].filter(valid).to_pylist())
         count_N = np.zeros(len(batch), dtype=np.uint32)
         known_N = valid.to_numpy(zero_copy_only=False)
         count_N[known_N] = [len(ids) for ids in encoded]
@@ -49,5 +51,5 @@ class TokenCount(Annotator):
 
 
 @lru_cache(maxsize=4)
-def _opened(path: str) -> Tokenizer:
-    return Tokenizer.open(path)
+def _opened(path: str, _: Stamp) -> Tokenizer:
+    return Tokenizer.open(path, end=0)  # no document is ended here

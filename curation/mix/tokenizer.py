@@ -23,6 +23,8 @@ I32 = npt.NDArray[np.int32]
 
 #: The one special token of a vocabulary that is trained here; it has the id 0.
 END = "<|endoftext|>"
+#: Marks by which tokenizers end a text where no file beside them says which one it is.
+_KNOWN_ENDS = (END, "</s>", "<eos>", "<|end_of_text|>", "<|im_end|>", "[SEP]", "<end_of_turn>")
 #: Byte values, each a token of its own, and the end mark.
 LEAST_VOCABULARY = 257
 #: Files beside tokenizer.json that belong to a tokenizer and are handed on as they are.
@@ -105,8 +107,12 @@ class Tokenizer:
         return cls(made.to_str())
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> Tokenizer:
-        """Open the tokenizer of a checkpoint's folder, or a tokenizer.json itself."""
+    def open(cls, path: str | os.PathLike[str], *, end: str | int | None = None) -> Tokenizer:
+        """Open the tokenizer of a checkpoint's folder, or a tokenizer.json itself.
+
+        end  the end mark; None for what the files beside it say, or else the first of the usual
+             marks that it knows
+        """
         file = Path(path)
         file = file / "tokenizer.json" if file.is_dir() else file
         if not file.is_file():
@@ -118,7 +124,9 @@ class Tokenizer:
         names = ("tokenizer_config.json", *_BESIDE)
         found = [file.with_name(name) for name in names if file.with_name(name).is_file()]
         beside = {path.name: path.read_text() for path in found}
-        return cls(file.read_text(), _end_mark(file.parent, beside), beside)
+        written = file.read_text()
+        mark = _end_mark(file.parent, beside, written) if end is None else end
+        return cls(written, mark, beside)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write tokenizer.json and what transformers needs beside it; each file is renamed last."""
@@ -148,8 +156,8 @@ class Tokenizer:
         return str(self._inner.decode([int(i) for i in ids], skip_special_tokens=False))
 
 
-def _end_mark(folder: Path, beside: Mapping[str, str]) -> str | int:
-    """Return what a checkpoint ends a document with, as one of its files says."""
+def _end_mark(folder: Path, beside: Mapping[str, str], written: str) -> str | int:
+    """Return what a checkpoint ends a document with: as one of its files says, or a usual mark."""
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         mark = json.loads(beside.get(name, "{}")).get("eos_token")
         if mark:
@@ -159,4 +167,4 @@ def _end_mark(folder: Path, beside: Mapping[str, str]) -> str | int:
         mark = mark[0] if isinstance(mark, list) and mark else mark
         if isinstance(mark, int):
             return mark
-    return END
+    return next((mark for mark in _KNOWN_ENDS if json.dumps(mark) in written), END)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -27,14 +25,6 @@ def check_embed(stage: str, embed: Annotator) -> None:
             writes=", ".join(embed.writes.names),
             remedy="the step that stands in the recipe, such as HashedEmbedding()",
         )
-
-
-def as_they_are(*paths: str) -> tuple[tuple[str, int, int], ...]:
-    """Return name, time and size of the files of examples: what is kept of them must not be old."""
-    from curation.score.target import target_files
-
-    states = [(file, os.stat(file)) for path in paths for file in target_files(path)]
-    return tuple((file, state.st_mtime_ns, state.st_size) for file, state in states)
 
 
 def embedded(path: str, embed: Annotator, *, most: int = 0, seed: int = 0) -> F32:

@@ -14,13 +14,14 @@ import os
 import re
 import unicodedata
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import polars as pl
 import pyarrow as pa
 
+from curation.annotate.lists import Stamp, stamp
 from curation.columns import columns
 from curation.errors import RecipeError, ResourceError, needed
 from curation.stage import Annotator, map_rows, rows_to_batch
@@ -92,18 +93,19 @@ class KenlmPerplexity(Annotator):
         return tuple(path for path in (self.model, self.pieces) if path)
 
     def annotate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        values, errors = map_rows(self._perplexity, batch["text"].to_pylist())
+        measure = partial(self._perplexity, stamp(*self.model_files()))
+        values, errors = map_rows(measure, batch["text"].to_pylist())
         return rows_to_batch(values, errors, self.writes)
 
-    def _perplexity(self, text: str | None) -> float | None:
+    def _perplexity(self, files: Stamp, text: str | None) -> float | None:
         if not text:
             return None
-        model = _model(self.model)
+        model = _model(self.model, files)
         score, length = 0.0, 0
         for line in [text.replace("\n", "")] if self.one_line else text.split("\n"):
             plain = normalise_line(line) if self.normalise else line
             if self.pieces:
-                plain = " ".join(_pieces(self.pieces).encode(plain, out_type=str))
+                plain = " ".join(_pieces(self.pieces, files).encode(plain, out_type=str))
             score += model.score(plain)
             length += len(plain.split()) + 1
         return float(10.0 ** min(-score / length, 38.0))  # what float32 holds
@@ -117,7 +119,7 @@ def normalise_line(line: str) -> str:
 
 
 @lru_cache(maxsize=2)
-def _model(path: str) -> Any:
+def _model(path: str, _: Stamp) -> Any:
     library = needed("kenlm", "kenlm")
     try:
         config = library.Config()
@@ -131,7 +133,7 @@ def _model(path: str) -> Any:
 
 
 @lru_cache(maxsize=2)
-def _pieces(path: str) -> Any:
+def _pieces(path: str, _: Stamp) -> Any:
     library = needed("sentencepiece", "kenlm")
     try:
         return library.SentencePieceProcessor(model_file=path)

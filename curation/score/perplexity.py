@@ -33,6 +33,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from curation.annotate.lists import Stamp, stamp
 from curation.arrow import bytes_and_offsets, to_column
 from curation.columns import columns
 from curation.errors import RecipeError, ResourceError
@@ -128,8 +129,9 @@ class BitsPerByte(Annotator):
 
         text = batch["text"]
         found: list[pl.DataFrame] = []
+        files = stamp(self.model)
         for row_P in _pieces(text):
-            model, words = _opened(os.path.abspath(self.model), self.precision, self.device)
+            model, words = _opened(os.path.abspath(self.model), self.precision, self.device, files)
             piece = pa.record_batch({"id": pa.array(row_P), "text": text.take(pa.array(row_P))})
             found.append(
                 bits_per_byte(
@@ -215,7 +217,7 @@ def _check_folder(folder: str) -> int:
 
 
 @lru_cache(maxsize=1)
-def _opened(folder: str, precision: str, device: str) -> tuple[Any, Any]:
+def _opened(folder: str, precision: str, device: str, _: Stamp) -> tuple[Any, Any]:
     """Return a model on its device, ready to score, and its tokenizer; once in a process."""
     from curation.train.distributed import chosen_device
     from curation.train.model import open_checkpoint

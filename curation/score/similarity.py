@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from curation.annotate.lists import Stamp, stamp
 from curation.arrow import to_column
 from curation.columns import columns
 from curation.errors import RecipeError
-from curation.score.examples import as_they_are, check_embed, embedded, example_rows, pool_vectors
+from curation.score.examples import check_embed, embedded, example_rows, pool_vectors
 from curation.stage import Annotator
 
 F32 = npt.NDArray[np.float32]
@@ -71,7 +72,7 @@ class TargetSimilarity(Annotator):
     def annotate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         from curation.kernels.semantic import scale_of, whole
 
-        target_KD = _target(self.target, self.embed, self.nearest, as_they_are(self.target))
+        target_KD = _target(self.target, self.embed, self.nearest, stamp(*self.model_files()))
         row_M, unit_MD = pool_vectors("TargetSimilarity", batch["embedding"], target_KD.shape[1])
         known_N, found_N = np.zeros(len(batch), np.bool_), np.zeros(len(batch), np.float32)
         known_N[row_M] = True
@@ -85,7 +86,7 @@ class TargetSimilarity(Annotator):
 
 
 @lru_cache(maxsize=4)
-def _target(path: str, embed: Any, nearest: int, files: object) -> F32:
+def _target(path: str, embed: Any, nearest: int, files: Stamp) -> F32:
     """Return float32[K, D] in whole numbers: the centroid, or all examples.
 
     files  state of the files, so that a file that has changed is read again

@@ -22,10 +22,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from curation.annotate.lists import Stamp, stamp
 from curation.arrow import to_column
 from curation.columns import columns
 from curation.errors import RecipeError
-from curation.score.examples import as_they_are, check_embed, embedded, example_rows, pool_vectors
+from curation.score.examples import check_embed, embedded, example_rows, pool_vectors
 from curation.stage import Annotator
 
 F32 = npt.NDArray[np.float32]
@@ -110,7 +111,7 @@ class TransportGain(Annotator):
         return pa.RecordBatch.from_arrays([to_column(gain_N, known_N)], schema=self.writes)
 
     def _potential(self, path: str) -> Potential:
-        return _solved(self, path, as_they_are(self.base, path))
+        return _solved(self, path, stamp(*self.model_files()))
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ def costs(left_ND: F32, right_MD: F32) -> F64:
 
 
 @lru_cache(maxsize=4)
-def _solved(stage: Any, path: str, files: object) -> Potential:
+def _solved(stage: Any, path: str, files: Stamp) -> Potential:
     """Solve the transport from a stage's base to a target.
 
     files  state of both samples' files, so that one that has changed is read again

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from curation import Recipe, TextFiles, col, keep
+from curation.annotate.lists import stamp
 from curation.columns import columns
 from curation.dedup import embed
 from curation.dedup.embed import Embed
@@ -121,7 +122,9 @@ def test_the_model_is_loaded_once_and_never_from_a_hub(transformer: str) -> None
     embedded(stage, "a")
     embedded(stage, "b")
     assert embed._loaded.cache_info().misses == 1
-    assert embed._loaded(transformer).model.settings == {"local_files_only": True}
+    assert embed._loaded(transformer, stamp(transformer)).model.settings == {
+        "local_files_only": True
+    }
 
 
 def test_the_contract_holds(transformer: str, static: str) -> None:

@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from curation import Jsonl, Mixture, Recipe, TokenCount, col, keep, mixture_table
 from curation.errors import RecipeError, ResourceError
 from curation.mix.budget import draw
+from curation.mix.tokenizer import Tokenizer
 from curation.mix.tokens import write_tokens
 from curation.testing import MemoryRows, check_stage
 from tests.conftest import curation
-from tests.mix.token_sets import byte_tokenizer
+from tests.mix.token_sets import byte_tokenizer, tokenizer
 
 Row = tuple[str, str | None, int | None]
 
@@ -242,3 +243,34 @@ def test_the_number_of_tokens_is_not_lost_in_floats() -> None:
     exact = sum(c * n for c, (_, _, n) in zip(counts, rows, strict=True) if n is not None)
     assert row["tokens"] == exact
     assert np.sum(counts) == sum(counts)
+
+
+def test_a_tokenizer_that_was_replaced_is_read_again(tmp_path: Path) -> None:
+    """Counts of the old one would be kept under the new one's name."""
+    byte_tokenizer().save(tmp_path)
+    batch = pa.RecordBatch.from_pydict({"text": pa.array(["a storm at sea"], pa.large_string())})
+    before = TokenCount(tokenizer=str(tmp_path)).annotate(batch)["token_count"][0].as_py()
+    tokenizer().save(tmp_path)
+    after = TokenCount(tokenizer=str(tmp_path)).annotate(batch)["token_count"][0].as_py()
+    assert before == 14
+    assert after == len(tokenizer().encode(["a storm at sea"])[0])
+    assert after < before
+
+
+def test_any_tokenizer_counts_and_one_with_a_usual_mark_ends_documents(tmp_path: Path) -> None:
+    """A file of the library alone, such as BERT's, would be refused for what it need not say."""
+    library = pytest.importorskip("tokenizers")
+    words = {"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "storm": 3, "sea": 4}
+    made = library.Tokenizer(library.models.WordLevel(words, unk_token="[UNK]"))
+    made.pre_tokenizer = library.pre_tokenizers.Whitespace()
+    made.save(str(tmp_path / "tokenizer.json"))
+    stage = TokenCount(tokenizer=str(tmp_path / "tokenizer.json"))
+    batch = pa.RecordBatch.from_pydict({"text": pa.array(["storm sea wind"], pa.large_string())})
+    assert stage.annotate(batch)["token_count"].to_pylist() == [3]
+    assert Tokenizer.open(tmp_path).end_id == 2
+    del words["[SEP]"]
+    made = library.Tokenizer(library.models.WordLevel({**words, "sea": 2}, unk_token="[UNK]"))
+    made.save(str(tmp_path / "tokenizer.json"))
+    assert stage.annotate(batch)["token_count"][0].as_py() is not None
+    with pytest.raises(ResourceError, match="end mark"):
+        Tokenizer.open(tmp_path)
