@@ -87,7 +87,7 @@ def selections(report: Report, text: pa.Array, target: Path, scores: dict[str, A
     scores["random"] = np.random.default_rng(0).random(len(text))
     chosen = {name: best(score, words, budget) for name, score in scores.items()}
     sets = {name: [text.take(pa.array(rows))] for name, rows in chosen.items()}
-    reduction = kl_reductions(str(target), [text], sets)
+    reduction = kl_reductions(str(target), lambda: [text], sets)
     for name, value in reduction.items():
         wanted = "" if name == "random" else "above 0 and random's"
         reached = name == "random" or value > max(0.0, reduction["random"])

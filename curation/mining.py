@@ -226,8 +226,8 @@ class Mined:
         """Return a row for each set, the pool first.
 
         set; documents; the budget's unit; mean_bytes of a document's text; kl_reduction in nats:
-        how much nearer to the target the set's words are than the pool's (null without a target);
-        build: its fingerprint.
+        how much nearer to the target the set's words are than those of random sets of its size
+        (null without a target); build: its fingerprint.
         """
         nearer = self._kl_reductions()
         rows = [self._row(name, nearer.get(name)) for name in (POOL, *self.builds)]
@@ -284,13 +284,13 @@ class Mined:
         return f"compare two: curation diff {first} {others[0]} --store {self.pool.store.path}"
 
     def _kl_reductions(self) -> dict[str, float]:
-        """Return how much nearer to the target each set is than the pool; {} without a target."""
+        """Return how much nearer to the target each set is than chance; {} without a target."""
         from curation.score.distribution import kl_reductions
 
         chosen = {name: _texts(b) for name, b in self.builds.items() if b.ledger().rows_out}
         if not self.mining.target or not chosen:
             return {}
-        return kl_reductions(self.mining.target, _texts(self.pool), chosen)
+        return kl_reductions(self.mining.target, lambda: _texts(self.pool), chosen)
 
     def _row(self, name: str, kl_reduction: float | None) -> dict[str, object]:
         build = self.pool if name == POOL else self.builds[name]

@@ -51,15 +51,29 @@ def test_every_selected_set_is_reported_and_the_target_like_one_is_nearest(tmp_p
         "random": [column(NEWS[::6]), column(SECURITY[10::6])],
         "all": pool,
     }
-    found = kl_reductions(seeds(tmp_path), iter(pool), sets)
-    assert found["like"] > 0.2 > 0 > found["random"]
+    found = kl_reductions(seeds(tmp_path), lambda: pool, sets)
+    assert found["like"] > 1
+    assert abs(found["random"]) < 0.3
     assert found["all"] == 0
+
+
+def test_a_random_set_of_any_size_is_no_nearer_than_another(tmp_path: Path) -> None:
+    """A small set would look bad for being small, and chance would seem to do harm."""
+    texts = NEWS + SECURITY[10:]
+    order = np.random.default_rng(0).permutation(len(texts))
+    pool = [column([texts[n] for n in order[:100]]), column([texts[n] for n in order[100:]])]
+    sizes = (20, 60, 120)
+    sets = {str(n): [column([texts[i] for i in order[-n:]])] for n in sizes}
+    for size, found in kl_reductions(seeds(tmp_path), lambda: pool, sets).items():
+        assert abs(found) < 1.2, size
+    few = {"like": [column(SECURITY[10:13])]}
+    assert kl_reductions(seeds(tmp_path), lambda: pool, few)["like"] > 2
 
 
 def test_an_empty_set_is_told(tmp_path: Path) -> None:
     """A divergence from nothing is not a number."""
     with pytest.raises(RecipeError, match="nothing chosen: it holds no words"):
-        kl_reductions(seeds(tmp_path), [column(NEWS)], {"nothing chosen": [column([])]})
+        kl_reductions(seeds(tmp_path), lambda: [column(NEWS)], {"nothing chosen": [column([])]})
 
 
 def test_counts_do_not_depend_on_batches_or_threads() -> None:
