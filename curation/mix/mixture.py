@@ -46,26 +46,30 @@ _TABLE = {
 }
 #: Name of the group of rows that have no group.
 NO_GROUP = ""
+#: What stands between the parts of a group's name.
+_BETWEEN = pa.scalar(" / ", pa.large_string())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mixture(Reducer):
     """Decide how often each document is trained on, so that groups get their shares of a budget.
 
-    Groups are the values of a column. Their shares are those of ``shares``; what these leave is
-    for the groups not named, by their size: tokens ** (1 / temperature), so that 1 keeps the
-    proportions that they have, a higher temperature evens them out, and infinity makes them equal.
-    With ``general`` the groups of general text share ``replay`` of the tokens, all others the rest.
+    Groups are the values of a column, or of several. Their shares are those of ``shares``; the
+    groups of general text that have none there share ``replay`` of the tokens; what is left is for
+    all others. Groups that share do so by their size: tokens ** (1 / temperature), so that 1 keeps
+    the proportions that they have, a higher temperature evens them out, and infinity makes them
+    equal.
 
     A group that is too small is gone through several times, ``max_epochs`` at most. Documents are
     whole: a group gets at most the tokens of its share, and less by less than the next document
     that would have come. Rows without a token count, or with none, are not trained on.
 
     tokens      the budget, over all groups
-    by          column of the groups: source, a domain, a cluster, a language. Null is a group too
-    shares      group → share of the tokens; groups not named share what is left
+    by          column of the groups: source, a domain, a cluster, a language. Null is a group too,
+                called "". Several columns make a group of each combination: "law / en"
+    shares      group → share of the tokens
     general     groups of general text
-    replay      the share of all of them together
+    replay      the share of all of those together that ``shares`` does not name
     max_epochs  how often a group may be gone through
     beyond      where that is not enough: ``error`` ends the run and says what is missing, ``cap``
                 takes fewer tokens in all, ``spread`` gives them to the other groups in proportion
@@ -83,7 +87,7 @@ class Mixture(Reducer):
     writes: ClassVar[pa.Schema] = columns("mix_count")
 
     tokens: int
-    by: str = "source"
+    by: str | tuple[str, ...] = "source"
     shares: Mapping[str, float] = field(default_factory=dict)
     temperature: float = 1.0
     general: tuple[str, ...] = ()
@@ -96,25 +100,35 @@ class Mixture(Reducer):
     @property
     def reads(self) -> tuple[str, ...]:  # type: ignore[override]
         """The group's column and the ranking one are named by the settings."""
-        return tuple(dict.fromkeys(("id", "token_count", self.by, *filter(None, [self.best]))))
+        named = (*self.group_columns, *filter(None, [self.best]))
+        return tuple(dict.fromkeys(("id", "token_count", *named)))
+
+    @property
+    def group_columns(self) -> tuple[str, ...]:
+        """The columns of the groups."""
+        return (self.by,) if isinstance(self.by, str) else self.by
 
     def check(self) -> None:
         laws = {
             "tokens are 1 or more": self.tokens >= 1,
-            "by names a column": bool(self.by),
-            "shares are 0 or more and sum to 1 at most": min(self.shares.values(), default=0) >= 0
-            and sum(self.shares.values()) <= 1 + TOLERANCE,
+            "by names a column": bool(self.by) and all(self.group_columns),
+            "shares are 0 or more": min(self.shares.values(), default=0) >= 0,
+            "shares, and replay where there is general text, sum to 1 at most": self._named
+            <= 1 + TOLERANCE,
             "temperature is above 0": self.temperature > 0,
             "replay is a share": 0 <= self.replay <= 1,
             "max_epochs is above 0": self.max_epochs > 0,
-            "groups are given shares, or are named as general text, not both": not (
-                self.shares and self.general
-            ),
             "seed is 0 or more": self.seed >= 0,
         }
         for law, kept in laws.items():
             if not kept:
                 raise RecipeError(f"a mixture's {law}.", found=str(self))
+
+    @property
+    def _named(self) -> float:
+        """The shares that are given, replay among them where it has groups to go to."""
+        replayed = bool(set(self.general) - set(self.shares))
+        return sum(self.shares.values()) + self.replay * replayed
 
     def reduce(self, rows: Rows) -> Iterator[pa.RecordBatch]:
         pool = _Pool.read(rows, self)
@@ -144,23 +158,25 @@ class Mixture(Reducer):
         for name in (*self.shares, *self.general):
             if name not in pool.names:
                 raise RecipeError(
-                    f"the mixture names the group '{name}', and no row has it in '{self.by}'.",
+                    f"the mixture names the group '{name}', and no row has it in"
+                    f" {', '.join(self.group_columns)}.",
                     present=", ".join(pool.names[:20]) or "no row at all",
                     remedy=nearest(name, pool.names),
                 )
         size_G = _tempered(pool.tokens_G, self.temperature)
-        if self.general:
-            general_G = np.isin(pool.names, self.general)
-            return self.replay * _share(size_G, general_G) + (1 - self.replay) * _share(
-                size_G, ~general_G
-            )
-        named_G = np.array([self.shares.get(name, -1.0) for name in pool.names], dtype=np.float64)
-        rest = max(0.0, 1 - sum(self.shares.values()))
-        return np.where(named_G >= 0, named_G, rest * _share(size_G, named_G < 0))
+        named_G = np.array([self.shares.get(name, 0.0) for name in pool.names], dtype=np.float64)
+        is_named_G, is_general_G = (
+            np.array([name in groups for name in pool.names], dtype=np.bool_)
+            for groups in (self.shares, self.general)
+        )
+        replayed_G = self.replay * _share(size_G, is_general_G & ~is_named_G)
+        rest_G = max(0.0, 1 - self._named) * _share(size_G, ~is_general_G & ~is_named_G)
+        return named_G + replayed_G + rest_G
 
     def _too_small(self, pool: _Pool, wanted_G: F64, short_G: Bool) -> RecipeError:
+        nameless = f"no {' / '.join(self.group_columns)}"
         missing = [
-            f"{name or 'no ' + self.by}: {wanted:,.0f} wanted, {self.max_epochs * has:,.0f} there"
+            f"{name or nameless}: {wanted:,.0f} wanted, {self.max_epochs * has:,.0f} there"
             for name, wanted, has, short in zip(
                 pool.names, wanted_G, pool.tokens_G, short_G, strict=True
             )
@@ -247,8 +263,11 @@ class _Pool:
             (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 2), np.uint64))
         ]
         for batch in rows.batches(*mixture.reads):
-            coded = pc.fill_null(batch[mixture.by].cast(pa.large_string()), NO_GROUP)
-            coded = coded.dictionary_encode()
+            values = [
+                pc.fill_null(batch[name].cast(pa.large_string()), NO_GROUP)
+                for name in mixture.group_columns
+            ]
+            coded = pc.binary_join_element_wise(*values, _BETWEEN).dictionary_encode()
             number = [found.setdefault(name, len(found)) for name in coded.dictionary.to_pylist()]
             group_N = np.array(number, dtype=np.int64)[values_of(coded.indices)]
             count_N = values_of(pc.fill_null(batch["token_count"].cast(pa.int64()), 0))

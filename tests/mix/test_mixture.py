@@ -113,6 +113,39 @@ def test_general_text_is_replayed_by_its_share() -> None:
     assert [row["share"] for row in table] == [0.75, 0.125, 0.125]
 
 
+def test_shares_and_replay_go_together() -> None:
+    """Who fixes one source would have to do without replay, or work out all shares by hand."""
+    rows: list[Row] = [
+        (f"{g}{n}", g, 5) for g in ("law", "news", "wiki", "court") for n in range(40)
+    ]
+    counts, _ = mixed(
+        Mixture(tokens=200, shares={"law": 0.5, "news": 0.1}, general=("news", "wiki"), replay=0.2),
+        rows,
+    )
+    assert tokens_of(counts, rows) == {"law": 100, "news": 20, "wiki": 40, "court": 40}
+
+
+def test_groups_of_several_columns_are_their_combinations() -> None:
+    """Quotas of sources within each language would need a column made for them alone."""
+    ids = pa.array([f"r{n}" for n in range(40)], pa.large_string())
+    source = pa.array(["law", "news"] * 20, pa.large_string())
+    language = pa.array(["en"] * 20 + ["de"] * 10 + [None] * 10, pa.large_string())
+    batch = pa.RecordBatch.from_arrays(
+        [ids, source, language, pa.array([10] * 40, pa.uint32())],
+        names=["id", "source", "language", "token_count"],
+    )
+    held = MemoryRows([batch], Path())
+    mixture = Mixture(
+        tokens=100, by=("source", "language"), shares={"law / en": 0.5, "news / ": 0.2}
+    )
+    list(mixture.reduce(held))
+    found = {row["group"]: row["tokens"] for row in mixture_table(held.notes).to_dicts()}
+    assert found["law / en"] == 50
+    assert found["news / "] == 20
+    assert sum(found.values()) == 80  # the others' shares are not always whole documents
+    assert len(found) == 6
+
+
 def test_named_shares_leave_the_rest_to_the_others_by_size() -> None:
     """A user who fixes one share means the others to keep their proportions."""
     rows: list[Row] = [(f"a{n}", "a", 1) for n in range(100)]
@@ -164,7 +197,8 @@ def test_a_mixture_keeps_its_contract() -> None:
         ({"tokens": 0}, "tokens are 1 or more"),
         ({"tokens": 9, "shares": {"a": 0.9, "b": 0.2}}, "sum to 1 at most"),
         ({"tokens": 9, "shares": {"a": -0.1}}, "0 or more"),
-        ({"tokens": 9, "shares": {"a": 0.1}, "general": ("b",)}, "not both"),
+        ({"tokens": 9, "shares": {"a": 0.9}, "general": ("b",)}, "sum to 1 at most"),
+        ({"tokens": 9, "by": ("source", "")}, "by names a column"),
         ({"tokens": 9, "temperature": 0.0}, "temperature"),
         ({"tokens": 9, "replay": 1.5}, "replay"),
         ({"tokens": 9, "max_epochs": 0.0}, "max_epochs"),
