@@ -15,6 +15,7 @@ from pathlib import Path
 
 from curation import Ablation, Arm, Jsonl, Recipe, Schedule, Training
 from curation.ablate.arms import task_name
+from curation.errors import RecipeError
 from curation.recipe_file import find_function
 
 
@@ -45,6 +46,13 @@ def compare_sets(  # noqa: PLR0913  the flags of the experiment
     base_file = Path(__file__).with_name("base.py")
     general_text = find_function(f"{base_file}:general_text")
     measured_pieces = find_function(f"{base_file}:measured_pieces")
+    for folder in sets:
+        if not any(Path(folder).glob("*.jsonl.zst")):
+            raise RecipeError(
+                f"there is no set in {folder}.",
+                found="no file *.jsonl.zst",
+                remedy="a folder that select --out has written",
+            )
     names = [Path(folder).name for folder in sets]
     data = {
         name: Recipe(source=Jsonl(str(Path(folder) / "*.jsonl.zst")), steps=[])

@@ -16,7 +16,7 @@ The pool is cleaned of what is too short and of exact copies. Then each method s
     judge        grades of a model on a server (--judge) for a sample, distilled to a classifier
     correlation  documents of the sources that curation correlate found good (--estimates)
 
-Methods whose option is not given are left out.
+Methods whose option is not given are left out, and so are classifiers for a handful of examples.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ from curation.score.target import read_target
 
 Kind = Literal["linear", "fasttext"]
 
+#: A classifier learns from so many examples of the target at least.
+LEAST_EXAMPLES = 10
 #: Documents of the pool that a classifier learns to tell the target from, for each example.
 NEGATIVES = 10
 #: Share of the pool that the bandit's classifier is asked about.
@@ -113,8 +115,9 @@ def mine_domain(  # noqa: PLR0913  the flags of the experiment
     for name in methods:
         if name not in found:
             raise RecipeError(
-                f"there is no method '{name}', or the option that it needs is not given.",
+                f"there is no method '{name}', or what it needs is not given.",
                 present=", ".join(found),
+                needed=f"classifiers: {LEAST_EXAMPLES} target examples; others: an option",
                 remedy=nearest(name, found),
             )
     return Mining(
@@ -148,16 +151,15 @@ def selectors(
             column="dsir_log_weight",
             steps=(DsirWeights(target=target, min_words=1, per_ngram=True, target_laplace=0.1),),
         ),
-        "fasttext": Selector(
-            column="domain_prob", prepare=partial(_classifier, target=target, kind="fasttext")
-        ),
-        "linear": Selector(
-            column="domain_prob", prepare=partial(_classifier, target=target, kind="linear")
-        ),
-        "bandit": Selector(column="bandit_score", prepare=partial(_bandit, target=target)),
         "density": Selector(column="density_score", steps=(embed, Density())),
         "clusters": Selector(column="quota_score", steps=(*clusters, ClusterQuota())),
     }
+    if len(read_target(target)) >= LEAST_EXAMPLES:
+        kinds: tuple[Kind, ...] = ("fasttext", "linear")
+        for kind in kinds:
+            trained = partial(_classifier, target=target, kind=kind)
+            found[kind] = Selector(column="domain_prob", prepare=trained)
+        found["bandit"] = Selector(column="bandit_score", prepare=partial(_bandit, target=target))
     if base:
         transport = TransportGain(base=base, target=target, embed=embed)
         found["transport"] = Selector(column="transport_score", steps=(embed, transport))

@@ -82,6 +82,8 @@ def test_the_sets_become_arms_of_an_ablation(place: Path, tmp_path: Path) -> Non
         held_out=str(place / "target.jsonl"),
         replay=0.25,
     )
+    with pytest.raises(RecipeError, match="no set in"):
+        compare_sets(sets=(str(tmp_path / "randomm"),), general=())
     assert ablation.compared_with == "random"
     assert ablation.domain_sets == ("domain",)
     plan = ablation.describe()
@@ -144,7 +146,10 @@ def test_the_command_says_what_it_lacks(place: Path, tmp_path: Path) -> None:
     wrong = curation(
         *words, *target, "--megabytes", "1", "--methods", "transport", cwd=root, check=1
     )
-    assert "the option that it needs is not given" in wrong.stderr
+    assert "what it needs is not given" in wrong.stderr
+    (tmp_path / "few.txt").write_text(texts(SECURITY, 1, "one")[0])
+    few = ("--target", tmp_path / "few.txt", "--megabytes", "1", "--methods", "linear")
+    assert "classifiers: 10 target examples" in curation(*words, *few, cwd=root, check=1).stderr
     store = tmp_path / "store"
     wrong = curation(*words, *target, "--megabytes", "1", "--store", store, cwd=root, check=1)
     assert "missing" in wrong.stderr
