@@ -203,6 +203,10 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
         }.items()
     },
     "pairwise_comparison_count": (pa.uint32(), "comparisons of the row that count"),
+    "pairwise_unread_count": (
+        pa.uint32(),
+        "questions with the row in the first place that have no answer that can be read",
+    ),
     "pairwise_request_count": (pa.uint32(), "requests with the row in the first place"),
     "pairwise_prompt_tokens": (pa.uint32(), "tokens of those requests' prompts"),
     "pairwise_completion_tokens": (pa.uint32(), "tokens of the replies to them"),

@@ -190,7 +190,7 @@ class _Rows:
             self.answers[row] = {**self.judge.rubric.read(reply), "reply": reply.text}
         except ValueError as error:
             self.answers[row] = {"reply": reply.text}
-            self.errors[row] = _unread(reply, str(error))
+            self.errors[row] = unread_reply(reply, str(error))
             return True
         self.errors[row] = None
         return False
@@ -208,7 +208,8 @@ class _Rows:
         return {**made, ERROR: pa.array(self.errors, pa.large_string())}
 
 
-def _unread(reply: Reply, why: str) -> str:
+def unread_reply(reply: Reply, why: str) -> str:
+    """Return what is wrong with a reply, and its beginning."""
     shown = " ".join(reply.text.split())[:_SHOWN_CHARS]
     cut = "; the reply was cut at max_tokens" if reply.finish == "length" else ""
     return f"the reply cannot be read: {why}{cut}: {shown!r}"

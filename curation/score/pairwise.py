@@ -11,6 +11,7 @@ model has a journal: ModelServer(..., journal="FOLDER").
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, ClassVar
@@ -20,11 +21,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.annotate.judge import COUNTS, cut_text
+from curation.annotate.judge import COUNTS, cut_text, unread_reply
 from curation.annotate.model import Model, Reply, Request
 from curation.arrow import to_column, values_of
 from curation.columns import COLUMNS
-from curation.errors import RecipeError
+from curation.errors import DataError, RecipeError
 from curation.score.bradley_terry import bradley_terry
 from curation.stage import Reducer, Rows
 
@@ -35,6 +36,8 @@ F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]
+#: One question: its pair, criterion, order (0 as drawn, 1 reversed) and vote.
+Place = tuple[int, int, int, int]
 
 #: Requests that are made out at a time.
 _BLOCK_REQUESTS = 4096
@@ -95,11 +98,15 @@ class Pairwise(Reducer):
     Pairs are drawn by hashes of ids, round by round: in a round every document meets one other, so
     that each takes part in about 2 * pairs / documents of them. A pair's probability for one
     criterion is (p + 1 - p_reversed) / 2, p and p_reversed being the shares of votes for the first
-    place in either order; a reply that is neither A nor B is no vote. Pairs on which the model
-    contradicts itself, |2p - 1| below ``confidence``, do not count. What counts is fitted by a
-    Bradley-Terry model for each criterion, and once more to the majority over criteria.
+    place in either order. Pairs on which the model contradicts itself, |2p - 1| below
+    ``confidence``, do not count. What counts is fitted by a Bradley-Terry model for each
+    criterion, and once more to the majority over criteria.
 
-    It asks 2 * pairs * criteria * votes requests.
+    It asks 2 * pairs * criteria * votes requests. A reply that is neither A nor B is asked for
+    again, as another draw; after the last it is no vote, and neither is a request that failed.
+    A step over all rows has no error column: such questions are counted in a column, and a
+    warning says how many there are and how a reply begins. Where none at all could be read, the
+    run ends with a DataError.
 
     model       ModelServer or LocalModel (curation.rewrite.client), or anything with their methods
     pairs       how many; documents times 5 to 10 gives scores that hold
@@ -108,6 +115,7 @@ class Pairwise(Reducer):
     confidence  0.5 in QuRating; 0 lets every pair count
     ridge       how strongly scores are held near 0
     max_chars   a longer text is cut to its beginning; 0 for no limit
+    retries     how often a reply that cannot be read is asked for again
     name        what the columns begin with
     seed        of the hashes that draw the pairs
     prices      money for a million tokens of prompts and of replies, for the account
@@ -116,8 +124,9 @@ class Pairwise(Reducer):
              text  large_string  any length; a null or blank one is not compared
     writes   pairwise_CRITERION_score for each criterion and pairwise_score for their majority
              (float32, higher is better, null where no comparison counts), then
-             pairwise_comparison_count, pairwise_request_count, pairwise_prompt_tokens,
-             pairwise_completion_tokens; a request is counted with the text in the first place
+             pairwise_comparison_count, pairwise_unread_count, pairwise_request_count,
+             pairwise_prompt_tokens, pairwise_completion_tokens; requests, all attempts of them,
+             and questions without a vote are counted with the text in the first place
     source   Wettig et al. 2024, arXiv:2402.09739 (QuRating); Guo et al. 2025, arXiv:2502.19279
              (CritiQ); Bradley and Terry 1952, doi:10.2307/2334029
     """
@@ -133,6 +142,7 @@ class Pairwise(Reducer):
     confidence: float = 0.5
     ridge: float = 0.1
     max_chars: int = 2000
+    retries: int = 2
     name: str = "pairwise"
     seed: int = 0
     prices: tuple[float, float] = field(default=(0.0, 0.0), repr=False)
@@ -142,7 +152,7 @@ class Pairwise(Reducer):
         """The columns of these criteria under this name."""
         scores = [f"{criterion.name}_score" for criterion in self.criteria]
         kinds = dict.fromkeys([*scores, "score"], pa.float32())
-        kinds |= dict.fromkeys(["comparison_count", *COUNTS], pa.uint32())
+        kinds |= dict.fromkeys(["comparison_count", "unread_count", *COUNTS], pa.uint32())
         return pa.schema([(f"{self.name}_{name}", kind) for name, kind in kinds.items()])
 
     def check(self) -> None:
@@ -156,7 +166,10 @@ class Pairwise(Reducer):
             "pairs and votes are 1 or more": min(self.pairs, self.votes) >= 1,
             "confidence is 0 to 1": 0 <= self.confidence <= 1,
             "ridge is above 0": 0 < self.ridge < float("inf"),
-            "max_chars and seed are 0 or more": min(self.max_chars, self.seed) >= 0,
+            "max_chars, retries and seed are 0 or more": min(
+                self.max_chars, self.retries, self.seed
+            )
+            >= 0,
             "prices are two, 0 or more": len(self.prices) == 2 and min(self.prices) >= 0,
             "its columns have their own types": all(
                 COLUMNS.get(f.name, (f.type, ""))[0] == f.type for f in self.writes
@@ -182,6 +195,7 @@ class Pairwise(Reducer):
         first_P, second_P = draw_pairs(hash_N[place_D], self.pairs)
         asked = _Comparing(self, self._texts(rows, place_D, first_P, second_P))
         asked.ask(first_P, second_P)
+        asked.tell_unread()
         columns = asked.columns(first_P, second_P, len(place_D))
         yield from self._laid_out(columns, place_D, len(hash_N))
 
@@ -285,45 +299,86 @@ class _Comparing:
 
     def __init__(self, stage: Pairwise, texts: dict[int, str]) -> None:
         self.stage, self.texts = stage, texts
+        self.both_PO = np.zeros((0, 2), dtype=np.int64)
         self.vote_CPO2 = np.zeros((0, 0, 2, 2), dtype=np.int64)
         self.spent: list[tuple[int, int, int]] = []
+        self.unread: list[int] = []  # the first text of each question that has no vote
+        self.example = ""
 
     def ask(self, first_P: I64, second_P: I64) -> None:
         """Ask about each pair, by each criterion, in both orders, so many times as there are votes.
 
-        Requests are numbered pair by pair, then by criterion, order and vote.
+        Questions are numbered pair by pair, then by criterion, order and vote.
         """
         shape = (len(first_P), len(self.stage.criteria), 2, self.stage.votes)
         self.vote_CPO2 = np.zeros((shape[1], shape[0], 2, 2), dtype=np.int64)
-        both_PO = np.stack([first_P, second_P], axis=1)
+        self.both_PO = np.stack([first_P, second_P], axis=1)
         for start in range(0, int(np.prod(shape)), _BLOCK_REQUESTS):
             stop = min(start + _BLOCK_REQUESTS, int(np.prod(shape)))
             numbers = np.unravel_index(np.arange(start, stop), shape)
-            places = list(zip(*(number.tolist() for number in numbers), strict=True))
-            shown = [both_PO[pair, [order, 1 - order]].tolist() for pair, _, order, _ in places]
-            replies = self.stage.model.generate(
-                [
-                    self._request(texts, criterion, vote)
-                    for texts, (_, criterion, _, vote) in zip(shown, places, strict=True)
-                ]
-            )
-            for (pair, criterion, order, _), reply in zip(places, replies, strict=True):
-                if letter := read_letter(reply):
-                    self.vote_CPO2[criterion, pair, order, "AB".index(letter)] += 1
-            self.spent += [
-                (texts[0], reply.prompt_tokens, reply.completion_tokens)
-                for texts, reply in zip(shown, replies, strict=True)
-            ]
+            self._ask_block(list(zip(*(number.tolist() for number in numbers), strict=True)))
 
-    def _request(self, shown: Sequence[int], criterion: int, vote: int) -> Request:
+    def _ask_block(self, places: Sequence[Place]) -> None:
+        """Ask; again, as another draw, where a reply cannot be read."""
+        waiting = places
+        for attempt in range(self.stage.retries + 1):
+            if not waiting:
+                break
+            replies = self.stage.model.generate([self._request(p, attempt) for p in waiting])
+            told = zip(waiting, replies, strict=True)
+            waiting = [place for place, reply in told if self._take(place, reply)]
+        self.unread += [self._shown(place)[0] for place in waiting]
+
+    def _shown(self, place: Place) -> tuple[int, int]:
+        """Return the numbers of the two texts, in the order in which a question shows them."""
+        pair, _, order, _ = place
+        return int(self.both_PO[pair, order]), int(self.both_PO[pair, 1 - order])
+
+    def _request(self, place: Place, attempt: int) -> Request:
+        first, second = self._shown(place)
+        _, criterion, _, vote = place
         parts = {
-            "first": self.texts[shown[0]],
-            "second": self.texts[shown[1]],
+            "first": self.texts[first],
+            "second": self.texts[second],
             "asks": self.stage.criteria[criterion].asks,
         }
         # one pass: what looks like a place to fill in inside a text is left as it is
         asked = re.sub(r"\{(\w+)\}", lambda found: parts[found[1]], _PROMPT)
-        return Request(messages=(("user", asked),), max_tokens=_REPLY_TOKENS, attempt=vote)
+        # no attempt at one vote is the draw of another vote
+        draw = vote + attempt * self.stage.votes
+        return Request(messages=(("user", asked),), max_tokens=_REPLY_TOKENS, attempt=draw)
+
+    def _take(self, place: Place, reply: Reply) -> bool:
+        """Note a reply; tell whether it is to be asked for again."""
+        pair, criterion, order, _ = place
+        first = self._shown(place)[0]
+        self.spent.append((first, reply.prompt_tokens, reply.completion_tokens))
+        if letter := read_letter(reply):
+            self.vote_CPO2[criterion, pair, order, "AB".index(letter)] += 1
+            return False
+        self.example = self.example or reply.error or unread_reply(reply, "neither A nor B")
+        if reply.error is not None:
+            self.unread.append(first)
+        return reply.error is None
+
+    def tell_unread(self) -> None:
+        """Warn of questions without a vote; DataError where no question has one."""
+        if not self.unread:
+            return
+        if not self.vote_CPO2.any():
+            raise DataError(
+                f"Pairwise: the model answered none of {len(self.unread):,} questions.",
+                requests=f"{len(self.spent):,}",
+                found=self.example,
+                remedy="a model that answers with a letter alone: an instructed one; for one that"
+                " thinks first, switch that off, see extra_body of ModelServer",
+            )
+        every = len(self.unread) + int(self.vote_CPO2.sum())
+        warnings.warn(
+            f"Pairwise: {len(self.unread):,} of {every:,} questions have no answer that can be "
+            f"read, such as: {self.example}",
+            stacklevel=2,
+        )
 
     def columns(self, first_P: I64, second_P: I64, count: int) -> list[F64 | U32]:
         """Return the columns that the stage writes, for the documents in their own order."""
@@ -338,7 +393,8 @@ class _Comparing:
             score_D = bradley_terry(a, b, prob_P[is_kept_P], count, self.stage.ridge)
             met_D = np.bincount(np.concatenate([a, b]), minlength=count)
             made.append(np.where(met_D > 0, score_D, np.nan))
-        return [*made, met_D.astype(np.uint32), *self._spent(count)]
+        unread_D = np.bincount(np.array(self.unread, dtype=np.int64), minlength=count)
+        return [*made, met_D.astype(np.uint32), unread_D.astype(np.uint32), *self._spent(count)]
 
     def _spent(self, count: int) -> list[U32]:
         spent = np.array(self.spent, dtype=np.int64).reshape(-1, 3)

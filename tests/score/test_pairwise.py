@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from curation import Criterion, Jsonl, ModelServer, Pairwise, Recipe, judge_cost
 from curation.annotate.model import Reply, Request
 from curation.columns import COLUMNS
 from curation.engine.plan import fingerprint
-from curation.errors import RecipeError, ResourceError
-from curation.score.pairwise import calibrated, draw_pairs, read_letter
+from curation.errors import DataError, RecipeError, ResourceError
+from curation.score.pairwise import QURATING, calibrated, draw_pairs, read_letter
 from curation.testing import MemoryRows, check_stage
 from tests.conftest import write_jsonl
 from tests.rewrite.server import Stand, standing
@@ -153,14 +154,83 @@ def test_votes_are_other_draws_and_failed_requests_are_no_votes(stand: Stand) ->
     """Twenty votes would be one vote, and a server's error a preference."""
     server = ModelServer(model="m", base_url=stand.url, retries=0)
     stage = Pairwise(model=server, pairs=3, criteria=ONE, votes=3)
-    told(stage, rows(["good", "bad", "REFUSE good good"]))
+    with pytest.warns(UserWarning, match="no answer"):
+        found = told(stage, rows(["good", "bad", "REFUSE good good"]))
     assert len(stand.requests) == 3 * 2 * 3
     assert {body["seed"] for body in stand.requests} == {0, 1, 2}
-    found = told(stage, rows(["good", "bad", "REFUSE good good"]))
     assert [r["pairwise_comparison_count"] for r in found.values()] == [1, 1, 0]
     stand.always = 403
     with pytest.raises(ResourceError):
         told(stage, rows(["good", "bad"]))
+
+
+@dataclass(frozen=True)
+class Stumbling(Longer):
+    """Says something else where a text has "odd" in it: at draws below ``until``, and notes all."""
+
+    until: int = 0
+    said: str = "Well, both have their points."
+    draws: list[int] = field(default_factory=list)
+
+    def generate(self, requests: Sequence[Request]) -> list[Reply]:
+        self.draws.extend(r.attempt for r in requests)
+        replies = zip(requests, super().generate(requests), strict=True)
+        return [replace(reply, text=self._garbled(r) or reply.text) for r, reply in replies]
+
+    def _garbled(self, request: Request) -> str:
+        is_odd = "odd" in request.messages[-1][1] and request.attempt < self.until
+        return self.said if is_odd else ""
+
+
+def test_a_reply_that_cannot_be_read_is_asked_for_again_as_another_draw() -> None:
+    """One stumble would cost a comparison; the same draw would stumble again."""
+    batch = rows(["odd", "odd odd"])
+    model = Stumbling(until=6)  # both votes, three times each
+    stage = Pairwise(model=model, pairs=1, criteria=ONE, votes=2, retries=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = told(stage, batch)
+    assert sorted(model.draws) == sorted(2 * [*range(8)])
+    assert found["r1"]["pairwise_score"] > found["r0"]["pairwise_score"]
+    assert [r["pairwise_request_count"] for r in found.values()] == [8, 8]
+    assert [r["pairwise_prompt_tokens"] for r in found.values()] == [16, 16]
+    assert [r["pairwise_unread_count"] for r in found.values()] == [0, 0]
+
+
+def test_what_stays_unread_is_counted_and_told_once() -> None:
+    """Scores from half the comparisons would pass for scores from all."""
+    stage = Pairwise(model=Stumbling(until=99), pairs=3, criteria=QURATING, retries=1)
+    with pytest.warns(UserWarning, match=r"16 of 24 .*such as: .*'Well, both have") as caught:
+        found = told(stage, rows(["odd", "x", "xx", " "]))
+    assert len(caught) == 1
+    # each of the two others meets the odd one in both orders
+    assert [r["pairwise_unread_count"] for r in found.values()] == [8, 4, 4, 0]
+    assert [r["pairwise_request_count"] for r in found.values()] == [16, 12, 12, 0]
+    assert [r["pairwise_comparison_count"] for r in found.values()] == [0, 1, 1, 0]
+
+
+def test_requests_that_fail_are_counted_as_unread_and_not_asked_again(stand: Stand) -> None:
+    """The server has been asked often enough by the client, and the loss would be silent."""
+    server = ModelServer(model="m", base_url=stand.url, retries=0)
+    stage = Pairwise(model=server, pairs=3, criteria=ONE)
+    with pytest.warns(UserWarning, match="4 of 6 questions .*maximum context length"):
+        found = told(stage, rows(["good", "bad", "REFUSE good good"]))
+    assert len(stand.requests) == 6
+    assert [r["pairwise_unread_count"] for r in found.values()] == [1, 1, 2]
+
+
+def test_a_model_that_never_answers_ends_the_run(tmp_path: Path) -> None:
+    """Columns of nulls would look like a pool without differences, and cost as much."""
+    write_jsonl(tmp_path / "a.jsonl", ({"text": "odd " * n} for n in range(1, 5)))
+    model = Stumbling(until=99, said="<think> Let me see,")
+    stage = Pairwise(model=model, pairs=6, retries=2)
+    recipe = Recipe(source=Jsonl(str(tmp_path / "*.jsonl")), steps=[stage])
+    with pytest.raises(DataError, match="none of 48 questions") as caught:
+        recipe.run(store=tmp_path / "store", workers=0)
+    assert caught.value.facts["requests"] == "144"
+    assert "<think> Let me see," in caught.value.facts["found"]
+    assert "extra_body" in caught.value.facts["remedy"]
+    assert "letter alone" in caught.value.facts["remedy"]
 
 
 def test_votes_are_calibrated_as_published() -> None:
@@ -256,6 +326,7 @@ def test_only_what_decides_scores_is_part_of_the_identity() -> None:
         {"confidence": 1.5},
         {"ridge": 0.0},
         {"max_chars": -1},
+        {"retries": -1},
         {"prices": ()},
         {"name": "a b"},
         {"model": "gpt"},
