@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import polars as pl
+    import pyarrow as pa
 
     from curation.build import Build
 
 #: A stage that asks a model writes these three columns under one name.
 _REQUESTS, _PROMPT, _COMPLETION = "_request_count", "_prompt_tokens", "_completion_tokens"
+#: What is summed up of them.
+_SUMS = ("rows", "requests", "prompt_tokens", "completion_tokens")
+#: Key of a reducer's note of what its scorer has spent: name → these sums.
+SPENT = "model_costs"
 
 
 def judge_costs(
@@ -21,7 +26,8 @@ def judge_costs(
     """Return what each stage of a build that asks a model has spent so far.
 
     Counted is every row that the store holds a reply for: those that later went are there, and
-    those that are in error. Attempts whose shard was never finished are not.
+    those that are in error. Attempts whose shard was never finished are not. A scorer that asks on
+    behalf of another stage (ClusterBandit) stands under that stage.
 
     prices   name of the stage (what its columns begin with) → money for a million tokens of
              prompts and of replies
@@ -34,22 +40,40 @@ def judge_costs(
 
     given = prices or {}
     rows = [
-        _cost(build, step, name.removesuffix(_REQUESTS), given)
+        _row(step, name, spent, given.get(name))
         for step in build.facts["steps"]
-        for name in step["writes"]
-        if name.endswith(_REQUESTS)
-        and {name.replace(_REQUESTS, _PROMPT), name.replace(_REQUESTS, _COMPLETION)}
-        <= {*step["writes"]}
+        for name, spent in _spent(build, step)
     ]
-    counts = ("rows", "requests", "prompt_tokens", "completion_tokens")
     schema = {
         "step": pl.UInt16,
         "stage": pl.String,
         "name": pl.String,
-        **dict.fromkeys(counts, pl.UInt64),
+        **dict.fromkeys(_SUMS, pl.UInt64),
         "money": pl.Float64,
     }
     return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def asking_names(columns: Iterable[str]) -> list[str]:
+    """Return the names under which all three counts are among the columns."""
+    known = dict.fromkeys(columns)
+    names = [c.removesuffix(_REQUESTS) for c in known if c.endswith(_REQUESTS)]
+    return [name for name in names if {name + _PROMPT, name + _COMPLETION} <= known.keys()]
+
+
+def sums_of(table: pa.Table | pa.RecordBatch, name: str) -> dict[str, int]:
+    """Return the rows of a table that took a request, and the sums of the counts of one name."""
+    import pyarrow.compute as pc
+
+    counts = [table[name + end] for end in (_REQUESTS, _PROMPT, _COMPLETION)]
+    rows = pc.fill_null(pc.greater(counts[0], 0), False)
+    sums = [pc.sum(column).as_py() or 0 for column in (rows, *counts)]
+    return dict(zip(_SUMS, sums, strict=True))
+
+
+def added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    """Return two accounts in one."""
+    return {sum_name: one.get(sum_name, 0) + other.get(sum_name, 0) for sum_name in _SUMS}
 
 
 def show_cost(row: Mapping[str, Any]) -> str:
@@ -69,31 +93,27 @@ def print_cost(build: Build, name: str, prices: tuple[float, float]) -> None:
             print(show_cost(row), file=sys.stderr, flush=True)
 
 
-def _cost(
-    build: Build, step: Mapping[str, Any], name: str, prices: Mapping[str, tuple[float, float]]
-) -> dict[str, object]:
-    import pyarrow.compute as pc
+def _spent(build: Build, step: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, int]]]:
+    """Yield what a step has spent under each name: by its columns, or by its own account."""
     import pyarrow.parquet as pq
 
-    names = [f"{name}{end}" for end in (_REQUESTS, _PROMPT, _COMPLETION)]
-    rows, sums = 0, [0, 0, 0]
-    for shard in build.shards:
-        path = build.store.newest_part(step["group"], shard.key)
-        if path is None:
-            continue
-        table = pq.read_table(path, columns=names)
-        rows += pc.sum(pc.fill_null(pc.greater(table[names[0]], 0), False)).as_py() or 0
-        found = [pc.sum(table[column]).as_py() or 0 for column in names]
-        sums = [total + more for total, more in zip(sums, found, strict=True)]
-    price = prices.get(name)
-    money = None if price is None else (sums[1] * price[0] + sums[2] * price[1]) / 1e6
-    return {
-        "step": step["step"],
-        "stage": step["name"],
-        "name": name,
-        "rows": rows,
-        "requests": sums[0],
-        "prompt_tokens": sums[1],
-        "completion_tokens": sums[2],
-        "money": money,
-    }
+    for name in asking_names(step["writes"]):
+        total = added({}, {})
+        for shard in build.shards:
+            path = build.store.newest_part(step["group"], shard.key)
+            if path is not None:
+                columns = [name + end for end in (_REQUESTS, _PROMPT, _COMPLETION)]
+                total = added(total, sums_of(pq.read_table(path, columns=columns), name))
+        yield name, total
+    yield from build.notes().get(step["name"], {}).get(SPENT, {}).items()
+
+
+def _row(
+    step: Mapping[str, Any],
+    name: str,
+    spent: Mapping[str, int],
+    price: tuple[float, float] | None,
+) -> dict[str, object]:
+    tokens = (spent["prompt_tokens"], spent["completion_tokens"])
+    money = None if price is None else (tokens[0] * price[0] + tokens[1] * price[1]) / 1e6
+    return {"step": step["step"], "stage": step["name"], "name": name, **spent, "money": money}

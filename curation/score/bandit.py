@@ -16,21 +16,27 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation.annotate.costs import SPENT, added, asking_names, sums_of
 from curation.arrow import to_column, values_of
 from curation.columns import columns
 from curation.errors import RecipeError
 from curation.score.groups import Grouped
 from curation.stage import BATCH_ROWS, ERROR, Annotator, Reducer, Rows
 
+if TYPE_CHECKING:
+    from curation.build import Build
+
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
+#: What a scorer that asks a model has spent: its name → sums (annotate/costs.py).
+Spent = dict[str, dict[str, int]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +63,8 @@ class ClusterBandit(Reducer):
     serves that writes a number: bits per byte, a classifier, a judge, or without any model
     ``TargetSimilarity``, which reads ``embedding``. Rounds, budget and alpha are ours: an alpha of
     1 spends most of a small budget on looking around (benchmarks/selection_coverage.py). Give it
-    some ten rows of budget for each arm, or more.
+    some ten rows of budget for each arm, or more. What a judge spends here, ``judge_costs`` tells;
+    its columns and its errors are not kept.
 
     scorer         the stage to ask; it sees the drawn rows only
     scorer_column  which of its columns is the score; "" where it writes one column of numbers
@@ -130,6 +137,7 @@ class ClusterBandit(Reducer):
         grouped = Grouped.of(rows, self.by, self.seed)
         order_M = grouped.in_order(np.ones(rows.count, dtype=np.bool_))
         arms = _Arms(order_M, grouped.starts(order_M))
+        spent: Spent = {}
         share = -(-self.budget // self.rounds)
         for number in range(self.rounds):
             left = min(share, self.budget - arms.drawn)
@@ -138,7 +146,9 @@ class ClusterBandit(Reducer):
             drawn = arms.draw(left, self.alpha if number else math.inf, draws)
             if not len(drawn):
                 break
-            arms.note(self._asked(rows, drawn))
+            arms.note(self._asked(rows, drawn, spent))
+        if spent:
+            rows.note(**{SPENT: spent})
         score_R, scored_R = arms.scores(grouped, self.alpha, rows.count)
         at = 0
         for batch in rows.batches("id"):
@@ -147,8 +157,11 @@ class ClusterBandit(Reducer):
             score = to_column(score_R[part].astype(np.float32), ~np.isnan(score_R[part]))
             yield pa.RecordBatch.from_arrays([score, to_column(scored_R[part])], schema=self.writes)
 
-    def _asked(self, rows: Rows, drawn_D: I64) -> F64:
-        """Return float64[D]: the score of each row drawn, NaN where there is none."""
+    def _asked(self, rows: Rows, drawn_D: I64, spent: Spent) -> F64:
+        """Return float64[D]: the score of each row drawn, NaN where there is none.
+
+        What that has cost is added to ``spent``.
+        """
         row_D = np.sort(drawn_D)
         names = [*dict.fromkeys((*self.scorer.reads, *self.scorer.may_read))]
         found, held, held_rows, at, next_row = [], [], 0, 0, 0
@@ -159,16 +172,18 @@ class ClusterBandit(Reducer):
                 held_rows += stop - at
             next_row, at = next_row + len(batch), stop
             if held_rows >= BATCH_ROWS:
-                found.append(self._scored(held))
+                found.append(self._scored(held, spent))
                 held, held_rows = [], 0
         if held:
-            found.append(self._scored(held))
+            found.append(self._scored(held, spent))
         score_D = np.empty(len(drawn_D))
         score_D[np.argsort(drawn_D)] = np.concatenate(found)
         return score_D
 
-    def _scored(self, held: list[pa.RecordBatch]) -> F64:
+    def _scored(self, held: list[pa.RecordBatch], spent: Spent) -> F64:
         made = self.scorer.annotate(pa.concat_batches(held))
+        for name in asking_names(made.schema.names):
+            spent[name] = added(spent.get(name, {}), sums_of(made, name))
         values = made[self.score_name].cast(pa.float64())
         bad = values_of(pc.is_null(values, nan_is_null=True))
         if ERROR in made.schema.names:
@@ -176,6 +191,10 @@ class ClusterBandit(Reducer):
         score_N = np.where(bad, np.nan, values_of(values))
         score_N[np.isinf(score_N)] = np.nan  # a mean with it in would say nothing any more
         return -score_N if self.lowest else score_N
+
+    def finish(self, build: Build) -> None:
+        """Let the scorer do what it does at the end: a judge prints what it has cost."""
+        self.scorer.finish(build)
 
 
 def _is_number(kind: pa.DataType) -> bool:

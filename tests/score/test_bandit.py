@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from curation import Recipe
+from curation import Jsonl, Judge, ModelServer, Recipe, judge_costs
 from curation.annotate.hashed import HashedEmbedding
 from curation.annotate.size import TextSize
 from curation.engine.best import id_hash
@@ -21,8 +21,9 @@ from curation.score.clusters import Clusters
 from curation.score.density import Density
 from curation.stage import Annotator
 from curation.testing import MemoryRows, check_stage
-from tests.conftest import Files
+from tests.conftest import Files, write_jsonl
 from tests.oracles.coverage import bandit
+from tests.rewrite.server import standing
 
 Rows = list[tuple[str, int | None, str | None]]
 
@@ -206,6 +207,46 @@ def coverage_of(folder: Path) -> pl.DataFrame:
     build = recipe.run(store=folder / "store", workers=0)
     names = ["id", "text", "cluster_id", "density", "bandit_score", "bandit_scored"]
     return build.documents(columns=names).collect()
+
+
+def test_what_a_judge_spends_inside_is_in_the_account(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Money would be spent that no ledger shows: only the scores of the judge are kept."""
+    texts = ["good " * (n % 4) + f"page {n}" + " GARBLED" * (n == 7) for n in range(24)]
+    for part in range(2):
+        write_jsonl(tmp_path / f"{part}.jsonl", ({"text": text} for text in texts[part::2]))
+    with standing() as stand:
+        model = ModelServer(model="m", base_url=stand.url, retries=0)
+        scorer = Judge(model=model, name="inner", prices=(1e6, 0.0))
+        chosen = ClusterBandit(scorer=scorer, scorer_column="inner_grade", budget=24, rounds=3)
+        steps = [HashedEmbedding(dims=16), Clusters(clusters=3), chosen, Judge(model=model)]
+        source = Jsonl(str(tmp_path / "*.jsonl"))
+        recipe = Recipe(source=source, steps=steps, max_error_frac=0.5)
+        build = recipe.run(store=tmp_path / "store", workers=0)
+        requests = len(stand.requests)
+    costs = judge_costs(build, {"inner": (1e6, 0.0)})
+    assert costs["name"].to_list() == ["inner", "judge"]
+    assert costs["stage"].to_list() == ["ClusterBandit", "Judge"]
+    # one reply cannot be read, at three draws: a row without a score is paid for too
+    assert costs["rows"].to_list() == [24, 24]
+    assert costs["requests"].to_list() == [23 + 3, 23 + 3]
+    assert requests == 2 * 26
+    words = sum(len(text.split()) for text in stand.texts()[:26])
+    row = costs.row(0, named=True)
+    assert (row["prompt_tokens"], row["money"]) == (words, words)
+    assert row["completion_tokens"] == costs["completion_tokens"][1]
+    shown = capsys.readouterr().err
+    assert f"ClusterBandit (inner): 24 rows, 26 requests, {words:,} + " in shown
+    again = recipe.run(store=tmp_path / "store", workers=0)
+    assert judge_costs(again, {"inner": (1e6, 0.0)}).equals(costs)
+
+
+def test_a_scorer_that_asks_nobody_is_in_no_account(tmp_path: Path) -> None:
+    """Every bandit would stand in the account of models with a row of zeros."""
+    rows = MemoryRows([rows_of(pool(2, 4))], tmp_path)
+    list(ClusterBandit(scorer=Stated(log=str(tmp_path / "asked")), budget=4).reduce(rows))
+    assert rows.notes == {}
 
 
 def test_the_column_of_the_score_must_be_known() -> None:
