@@ -9,11 +9,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from curation.annotate.dataman import CRITERIA, DOMAINS
 from curation.annotate.model import Reply
 from curation.annotate.rubrics import (
     ASK_LLM,
     DATAMAN,
     DATAMAN_CRITERIA,
+    DATAMAN_DOMAINS,
     EDUCATIONAL,
     Choice,
     Grade,
@@ -21,6 +23,7 @@ from curation.annotate.rubrics import (
     YesProb,
 )
 from curation.errors import RecipeError
+from tests.annotate.golden import FOLDER
 
 #: A rubric with fractions, below 0, read from JSON.
 JSON = Rubric(
@@ -190,15 +193,46 @@ def test_a_text_goes_into_the_prompt_as_it_is() -> None:
     assert EDUCATIONAL.messages("x")[0][0] == "user"
 
 
-def test_prompts_of_publications_have_their_scales() -> None:
-    """Grades could not be compared with those that are published."""
-    assert "Educational score: <n>" in EDUCATIONAL.prompt
-    assert ASK_LLM.prompt.startswith("###\n{text}\n###\n\nDoes the previous paragraph demarcated")
-    assert ASK_LLM.prompt.endswith("OPTIONS:\n- yes\n- no\n")
-    assert len(DATAMAN_CRITERIA) == 14
-    assert all(
-        f"{name.replace('_', ' ').capitalize()}: _/5" in DATAMAN.prompt for name in DATAMAN_CRITERIA
+def test_ask_llm_asks_as_the_paper_does() -> None:
+    """One other word makes another method, whose scores compare with no published ones."""
+    assert ASK_LLM.prompt == (
+        "###\n{text}\n###\n\nDoes the previous paragraph demarcated within ### and ### contain "
+        "informative signal for pre-training a large-language model? An informative datapoint "
+        "should be well-formatted, contain some usable knowledge of the world, and strictly NOT "
+        "have any harmful, racist, sexist, etc. content.\n\nOPTIONS:\n- yes\n- no\n"
     )
+    assert ASK_LLM.messages("x") == (("user", ASK_LLM.prompt.replace("{text}", "x")),)
+
+
+@pytest.mark.parametrize("rubric", [EDUCATIONAL, DATAMAN], ids=lambda r: r.name)
+def test_prompts_of_our_own_words_change_on_purpose_only(rubric: Rubric) -> None:
+    """Every grade in every store would be asked for anew, and be another grade."""
+    golden = (FOLDER / f"{rubric.name}.prompt.txt").read_text(encoding="utf-8")
+    assert rubric.prompt == golden
+    assert rubric.system == ""
+
+
+def test_dataman_has_the_criteria_and_domains_of_the_paper_in_its_order() -> None:
+    """A criterion under another's name is a column that lies; [12] and [13] are told by place."""
+    criteria = (
+        "Accuracy, Coherence, Language Consistency, Semantic Density, Knowledge Novelty, Topic "
+        "Focus, Creativity, Professionalism, Style Consistency, Grammatical Diversity, Structural "
+        "Standardization, Originality, Sensitivity, Overall Score"
+    )
+    domains = (
+        "Medicine, Finance, Law, Education, Technology, Entertainment, Mathematics, Coding, "
+        "Government, Culture, Transportation, Retail E-commerce, Telecommunication, Agriculture, "
+        "Other"
+    )
+    names = [c.removesuffix(" Score").lower().replace(" ", "_") for c in criteria.split(", ")]
+    assert list(DATAMAN_CRITERIA) == names == list(CRITERIA)
+    assert list(DATAMAN_DOMAINS) == domains.lower().split(", ") == list(DOMAINS)
+    columns = [answer.column for answer in DATAMAN.answers]
+    assert columns == ["domain", *(f"{name}_grade" for name in names)]
+    lines = DATAMAN.prompt.splitlines()
+    spoken = [c.removesuffix(" Score").capitalize() for c in criteria.split(", ")]
+    assert lines[-15:] == ["Domain: _", *(f"{name}: _/5" for name in spoken)]
+    assert [line[2:].partition(":")[0] for line in lines if line.startswith("- ")] == spoken
 
 
 def test_a_rubric_is_known_by_all_that_decides_a_grade() -> None:
