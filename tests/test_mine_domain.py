@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
+from curation import BitsPerByte
 from curation.errors import RecipeError
 from curation.mining import Mining
+from curation.mix.tokenizer import Tokenizer
 from pipelines import mine_domain as module
 from pipelines.compare_sets import compare_sets
 from tests.conftest import curation, write_jsonl
@@ -132,6 +135,28 @@ def test_a_table_of_domains_ranks_documents_by_their_source(place: Path, tmp_pat
     build = mining.run(store=tmp_path / "store", workers=0).builds["correlation"]
     rows = build.documents(columns=["source"]).collect()
     assert set(rows["source"]) == {"security"}
+
+
+def test_perplexity_chooses_what_the_model_finds_likely(place: Path, tmp_path: Path) -> None:
+    """Turned round, the set would be what the domain's model understands least."""
+    pytest.importorskip("transformers", reason="a causal language model is run by transformers")
+    from curation.train.model import save_checkpoint
+    from tests.oracles.bits import small_model
+
+    tokenizer = Tokenizer.train(texts(SECURITY, 20, "model"), vocab_size=320)
+    folder = tmp_path / "model"
+    save_checkpoint(small_model("llama", tokenizer.vocab_size, 96), tokenizer, folder)
+    mining = asked(place, methods=("perplexity",), language_model=str(folder))
+    build = mining.run(store=tmp_path / "store", workers=0).builds["perplexity"]
+    chosen = build.documents(columns=["text", "lm_bits_per_byte"]).collect()
+    pool = pl.read_ndjson(place / "pool.jsonl")["text"].unique(maintain_order=True)
+    left = pool.filter((pool != "too short") & ~pool.is_in(chosen["text"].implode()))
+    batch = pa.record_batch({"text": pa.array(left.to_list(), pa.large_string())})
+    others = BitsPerByte(model=str(folder)).annotate(batch)["lm_bits_per_byte"].to_pylist()
+    assert len(chosen) + len(others) == 200
+    assert 5 < len(chosen) < 50
+    assert chosen["lm_bits_per_byte"].max() < min(others) + 1e-3
+    assert chosen["lm_bits_per_byte"].mean() < sum(others) / len(others)
 
 
 def test_the_command_says_what_it_lacks(place: Path, tmp_path: Path) -> None:
