@@ -13,12 +13,15 @@ from __future__ import annotations
 import functools
 import io
 import json
+import math
 import os
+import re
 import zipfile
+import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +33,6 @@ if TYPE_CHECKING:
     from curation.kernels.linear import Tables
 
 U8 = npt.NDArray[np.uint8]
-I32 = npt.NDArray[np.int32]
 U32 = npt.NDArray[np.uint32]
 I64 = npt.NDArray[np.int64]
 F32 = npt.NDArray[np.float32]
@@ -43,6 +45,20 @@ FORMAT, VERSION = "curation classifier", 1
 BARE_HEAD = "label"
 _HEADER, _FASTTEXT = "header.json", "model.bin"
 _ZIP, _PICKLE, _FASTTEXT_MAGIC = b"PK\x03\x04", b"\x80", (793712314).to_bytes(4, "little")
+#: The kinds of model, and least and most of what a linear one counts.
+_KINDS, _WHOLE = ("linear", "fasttext"), {"ngrams": (1, 16), "buckets": (1, 1 << 31)}
+#: What zipfile and json raise for bytes that are none of theirs, are compressed or locked.
+_DAMAGE = (zipfile.BadZipFile, EOFError, OSError, ValueError, RuntimeError, zlib.error)
+#: The beginning of an array as ``write_array`` has it. Numpy's own reader evaluates it as Python.
+_ARRAY = re.compile(
+    rb"\x93NUMPY\x01\x00..\{'descr': '(.{1,9})', 'fortran_order': False, "
+    rb"'shape': \((\d{1,12}),(?: (\d{1,12}))?\), \} *\n",
+    re.DOTALL,
+)
+#: Temperatures that leave probabilities numbers; training finds some between 0.02 and 55.
+_COLDEST, _HOTTEST = 1e-6, 1e6
+#: Half a character, which JSON can spell and UTF-8 cannot.
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth")
 #: Zip archives hold times; files of equal content are to be equal.
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
@@ -363,13 +379,13 @@ def _load(path: str, modified: int, size: int) -> ClassifierModel:
     """Read a model; the time and the size are part of the cache's key."""
     file = _File(path)
     held_out = {
-        head.name: HeldOut(file.array(f"said-{number}", 2), file.array(f"truth-{number}", 2))
+        head.name: _held_out(file, number, head)
         for number, head in enumerate(file.heads)
         if file.has(f"said-{number}.npy")
     }
-    facts = ("settings", "report")
-    shared = {"held_out": held_out, **{name: file.header.get(name, {}) for name in facts}}
-    if file.header.get("kind") == "fasttext":
+    shared = {name: file.header.get(name, {}) for name in ("settings", "report")}
+    shared["held_out"] = held_out
+    if file.header["kind"] == "fasttext":
         source = file.bytes(_FASTTEXT)
         inner = parse_model(path, np.frombuffer(source, dtype=np.uint8))
         if len(file.heads) != 1 or len(file.heads[0].labels) != len(inner.labels):
@@ -386,23 +402,20 @@ class _File:
         try:
             self.archive = zipfile.ZipFile(path)
             self.header: dict[str, Any] = json.loads(self.archive.read(_HEADER))
-        except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
+        except _DAMAGE as error:
             raise _unfit(path, f"it is cut off or damaged ({error})") from error
         except KeyError as error:
             raise _unfit(path, "an archive without a classifier's header") from error
         if not isinstance(self.header, dict) or self.header.get("format") != FORMAT:
             raise _unfit(path, "an archive that is something else")
-        if self.header.get("version") != VERSION:
-            version = self.header.get("version")
+        version = self.header.get("version")
+        if version != VERSION:
             raise _unfit(path, f"its format is version {version}; this is version {VERSION}")
-        self.heads = self._read_heads()
-
-    def _read_heads(self) -> tuple[Head, ...]:
-        try:
-            heads = [{**head, "labels": tuple(head["labels"])} for head in self.header["heads"]]
-            return tuple(Head(**head) for head in heads)
-        except (KeyError, TypeError) as error:
-            raise _unfit(self.path, f"its heads are damaged ({error})") from error
+        fault = _header_fault(self.header)
+        if fault:
+            raise _unfit(path, fault)
+        heads = [{**head, "labels": tuple(head["labels"])} for head in self.header["heads"]]
+        self.heads = tuple(Head(**head) for head in heads)
 
     def has(self, name: str) -> bool:
         return name in self.archive.namelist()
@@ -410,38 +423,94 @@ class _File:
     def bytes(self, name: str) -> bytes:
         try:
             return self.archive.read(name)
-        except (KeyError, zipfile.BadZipFile, EOFError, OSError) as error:
+        except (KeyError, *_DAMAGE) as error:
             raise _unfit(self.path, f"it is cut off or damaged ({error})") from error
 
-    def array(self, name: str, dimensions: int) -> npt.NDArray[Any]:
-        """Return an array of numbers; anything else is refused."""
-        try:
-            data = io.BytesIO(self.bytes(f"{name}.npy"))
-            found: npt.NDArray[Any] = np.load(data, allow_pickle=False)
-        except ValueError as error:
-            raise _unfit(self.path, f"its {name} is damaged ({error})") from error
-        if found.ndim != dimensions or found.dtype.kind not in "fu":
-            raise _unfit(self.path, f"its {name} is {found.ndim}-dimensional {found.dtype}")
+    def array(self, name: str, dimensions: int, kind: str = "<f4") -> npt.NDArray[Any]:
+        """Return an array of finite numbers of a kind; anything else is refused."""
+        data = self.bytes(f"{name}.npy")
+        written = _ARRAY.match(data)
+        if not written:
+            raise _unfit(self.path, f"its {name} is damaged")
+        shape = tuple(int(size) for size in written.groups()[1:] if size)
+        if len(shape) != dimensions or written[1] != kind.encode():
+            raise _unfit(self.path, f"its {name} is {len(shape)}-dimensional {written[1]!r}")
+        if len(data) - written.end() != 4 * math.prod(shape):
+            raise _unfit(self.path, f"its {name} is damaged (cut off or too long for {shape})")
+        # copied, because a kernel takes what can be written to
+        found = np.frombuffer(data, kind, offset=written.end()).reshape(shape).copy()
+        wrong = int(found.size - np.isfinite(found).sum())
+        if wrong:
+            raise _unfit(self.path, f"its {name} has {wrong:,} values that are NaN or infinite")
         return found
+
+
+def _header_fault(header: Mapping[str, Any]) -> str:
+    """Return what is wrong with a header of this version; nothing where it can be used.
+
+    What is read later without a question is asked for here: whoever sends a file wrote its header.
+    """
+    if header.get("kind") not in _KINDS:
+        return f"a model of the unknown kind {header.get('kind')!r:.60}"
+    for name, (least, most) in _WHOLE.items() if header["kind"] == "linear" else ():
+        if type(header.get(name)) is not int or not least <= header[name] <= most:
+            return f"its header is damaged ({name} is {header.get(name)!r:.60})"
+    for name in ("settings", "report"):
+        if not isinstance(header.get(name, {}), dict):
+            return f"its header is damaged ({name} is {header[name]!r:.60})"
+    heads = header.get("heads")
+    if not isinstance(heads, list) or not heads:
+        return "its heads are damaged (there are none)"
+    faults = [fault for fault in map(_head_fault, heads) if fault]
+    if faults:
+        return f"its heads are damaged ({faults[0]})"
+    names = [head["name"] for head in heads]
+    return "its heads are damaged (two have one name)" if len(set(names)) < len(names) else ""
+
+
+def _head_fault(head: Any) -> str:
+    """Return what is wrong with a head as the header has it; nothing where it can be used."""
+    if not isinstance(head, dict) or set(head) != {field.name for field in fields(Head)}:
+        return f"{head!r:.60} is no head"
+    name, kind, labels, positive = (head[key] for key in ("name", "kind", "labels", "positive"))
+    if not _is_text(name) or not name:
+        return f"one is called {name!r:.60}"
+    if kind not in get_args(HeadKind):
+        return f"'{name}' is of the unknown kind {kind!r:.60}"
+    if not isinstance(labels, list) or not all(map(_is_text, labels)):
+        return f"labels of '{name}' are no text: {labels!r:.60}"
+    fits = not labels if kind == "score" else len(labels) >= (2 if kind == "one" else 1)
+    if not fits or len(set(labels)) < len(labels):
+        return f"'{name}' is of the kind {kind}, with the labels {labels!r:.60}"
+    if not _is_text(positive) or (positive and (kind != "one" or positive not in labels)):
+        return f"'{name}' looks for {positive!r:.60}, which is none of its labels"
+    warmth = head["temperature"]
+    if type(warmth) not in (int, float) or not _COLDEST <= warmth <= _HOTTEST:
+        return f"'{name}' has the temperature {warmth!r:.60}"
+    return ""
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and not _SURROGATE.search(value)
+
+
+def _held_out(file: _File, number: int, head: Head) -> HeldOut:
+    said_ML, truth_ML = file.array(f"said-{number}", 2), file.array(f"truth-{number}", 2)
+    if not said_ML.shape == truth_ML.shape == (len(said_ML), len(head.labels) or 1):
+        found = f"{said_ML.shape} answers, {truth_ML.shape} truths"
+        raise _unfit(file.path, f"held-out texts of '{head.name}' do not fit it ({found})")
+    return HeldOut(said_ML, truth_ML)
 
 
 def _linear(file: _File) -> Linear:
     """Return the linear model of a file, whose arrays fit each other: a kernel does not ask."""
-    try:
-        ngrams, buckets = int(file.header["ngrams"]), int(file.header["buckets"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise _unfit(file.path, f"its header is damaged ({error})") from error
-    bucket_U, bias_O = file.array("bucket", 1), file.array("bias", 1)
+    ngrams, buckets = file.header["ngrams"], file.header["buckets"]
+    bucket_U, bias_O = file.array("bucket", 1, "<u4"), file.array("bias", 1)
     row_UX = file.array("row", 2)
     outputs = sum(head.outputs for head in file.heads)
     shapes_fit = row_UX.shape == (len(bucket_U), 1 + outputs) and len(bias_O) == outputs
-    buckets_fit = 0 < buckets <= 1 << 31 and (not len(bucket_U) or bucket_U.max() < buckets)
-    if not shapes_fit or not buckets_fit or not 1 <= ngrams <= 16:
+    if not shapes_fit or (len(bucket_U) and bucket_U.max() >= buckets):
         raise _unfit(file.path, f"rows of {row_UX.shape} for {outputs} outputs, {buckets} buckets")
-    return Linear(
-        bucket_U.astype(np.uint32),
-        row_UX.astype(np.float32),
-        bias_O.astype(np.float32),
-        ngrams,
-        buckets,
-    )
+    if (bucket_U[1:] <= bucket_U[:-1]).any():
+        raise _unfit(file.path, "its buckets do not ascend, so that rows would be other buckets'")
+    return Linear(bucket_U, row_UX, bias_O, ngrams, buckets)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import pickle
 import zipfile
@@ -232,9 +233,19 @@ def test_a_pickle_is_never_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert not (tmp_path / "trap-was-sprung").exists()
 
 
-def pickled_array() -> bytes:
-    import io
+def header_of(path: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(path) as archive:
+        header: dict[str, Any] = json.loads(archive.read("header.json"))
+    return header
 
+
+def as_file(array: Any) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def pickled_array() -> bytes:
     stream = io.BytesIO()
     trap = np.empty((1, 1), dtype=object)
     trap[0, 0] = _Trap()
@@ -255,8 +266,7 @@ def test_a_file_of_another_kind_is_refused_with_what_it_is(tmp_path: Path) -> No
     """A long run would end at its first batch, or score a corpus by chance."""
     good = tmp_path / "good"
     drawn().save(good)
-    with zipfile.ZipFile(good) as archive:
-        header = json.loads(archive.read("header.json"))
+    header = header_of(good)
     cases = {
         "version 9": {"header.json": json.dumps({**header, "version": 9}).encode()},
         "something else": {"header.json": b'{"format": "x"}'},
@@ -282,6 +292,133 @@ def test_a_file_of_another_kind_is_refused_with_what_it_is(tmp_path: Path) -> No
         archive.writestr("a.txt", "a")
     with pytest.raises(ResourceError, match="no classifier"):
         Classifier(model=str(tmp_path / "other.zip"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "found"),
+    [
+        ({"temperature": 0}, "'quality' has the temperature 0"),
+        ({"temperature": "x"}, "'quality' has the temperature 'x'"),
+        ({"temperature": float("nan")}, "'quality' has the temperature nan"),
+        ({"temperature": 10**400}, "'quality' has the temperature 1000"),
+        ({"labels": [1, "good"]}, "labels of 'quality' are no text: [1, 'good']"),
+        ({"labels": "good"}, "labels of 'quality' are no text: 'good'"),
+        ({"labels": ["\ud800", "good"]}, "labels of 'quality' are no text"),
+        ({"labels": ["good"]}, "kind one, with the labels ['good']"),
+        ({"labels": ["good", "good"]}, "kind one, with the labels ['good', 'good']"),
+        ({"name": 7}, "one is called 7"),
+        ({"name": ""}, "one is called ''"),
+        ({"name": "field"}, "two have one name"),
+        ({"positive": "fine"}, "'quality' looks for 'fine'"),
+        ({"positive": 3}, "'quality' looks for 3"),
+        ({"kind": "many"}, "'quality' looks for 'good'"),
+        ({"kind": "score"}, "kind score, with the labels ['bad', 'good']"),
+        ({"kind": ["one"]}, "'quality' is of the unknown kind ['one']"),
+        ({"colour": 1}, "is no head"),
+    ],
+)
+def test_a_head_that_cannot_be_used_is_refused_with_what_it_is(
+    changed: dict[str, Any], found: str, tmp_path: Path
+) -> None:
+    """It would end in a division by nought at the first batch, or in columns of a wrong name."""
+    path = tmp_path / "bad"
+    drawn().save(path)
+    header = header_of(path)
+    header["heads"][1].update(changed)
+    rewritten(path, {"header.json": json.dumps(header).encode()})
+    for read in (load_classifier, read_heads):
+        with pytest.raises(ResourceError, match="no classifier") as told_so:
+            read(str(path))
+        assert found in told_so.value.facts["found"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "found"),
+    [
+        ({"kind": "forest"}, "a model of the unknown kind 'forest'"),
+        ({"kind": None}, "a model of the unknown kind None"),
+        ({"ngrams": "2"}, "ngrams is '2'"),
+        ({"ngrams": True}, "ngrams is True"),
+        ({"buckets": float("inf")}, "buckets is inf"),
+        ({"settings": [1]}, "settings is [1]"),
+        ({"report": "fine"}, "report is 'fine'"),
+        ({"heads": {}}, "there are none"),
+        ({"heads": []}, "there are none"),
+        ({"heads": ["field"]}, "'field' is no head"),
+    ],
+)
+def test_a_header_that_cannot_be_used_is_refused_with_what_it_is(
+    changed: dict[str, Any], found: str, tmp_path: Path
+) -> None:
+    """Weights would be read as those of a model that they are not of."""
+    path = tmp_path / "bad"
+    drawn().save(path)
+    rewritten(path, {"header.json": json.dumps({**header_of(path), **changed}).encode()})
+    for read in (load_classifier, read_heads):
+        with pytest.raises(ResourceError, match="no classifier") as told_so:
+            read(str(path))
+        assert found in told_so.value.facts["found"]
+
+
+def test_arrays_that_cannot_be_used_are_refused_with_what_they_are(tmp_path: Path) -> None:
+    """Every score would be null, or a word's weight would be another's, in all silence."""
+    texts, labels = made_up(60)
+    path, good = tmp_path / "bad", tmp_path / "good"
+    made = train_classifier(
+        texts, {"field": labels}, settings=ClassifierSettings(buckets=1 << 10), positive="law"
+    )
+    made.save(good)
+    assert isinstance(made.inner, Linear)
+    bucket, row, held = made.inner.bucket_U, made.inner.row_UX, made.held_out["field"]
+    holed = row.copy()
+    holed[3, 1] = np.nan
+    swapped = bucket[[1, 0, *range(2, len(bucket))]]
+    cases: list[tuple[str, Any, str]] = [
+        ("row", holed, "its row has 1 values that are NaN or infinite"),
+        ("bias", np.full(3, np.inf, np.float32), "its bias has 3 values"),
+        ("bucket", swapped, "do not ascend"),
+        ("bucket", bucket[[0, 0, *range(2, len(bucket))]], "do not ascend"),
+        ("bucket", bucket.astype(np.float32), "its bucket is 1-dimensional b'<f4'"),
+        ("row", row.astype(np.float64), "its row is 2-dimensional b'<f8'"),
+        ("said-0", held.said_ML[:, :1], "held-out texts of 'field' do not fit"),
+        ("truth-0", held.truth_ML[1:], "held-out texts of 'field' do not fit"),
+        ("said-0", held.said_ML * np.float32(np.nan), "its said-0 has"),
+    ]
+    for name, array, found in cases:
+        path.write_bytes(good.read_bytes())
+        rewritten(path, {f"{name}.npy": as_file(array)})
+        with pytest.raises(ResourceError, match="no classifier") as told_so:
+            load_classifier(path)
+        assert found in told_so.value.facts["found"], found
+    path.write_bytes(good.read_bytes())
+    before = as_file(row)
+    for data in (
+        before[:-4],
+        before + b"four",
+        before.replace(b"'shape': (", b"'shape': (9", 1),
+        before.replace(b"'shape': (", b"'shape': ((", 1),
+        before.replace(b"'shape': (", b"'shape': (-", 1),
+    ):
+        rewritten(path, {"row.npy": data})
+        with pytest.raises(ResourceError, match="no classifier") as told_so:
+            load_classifier(path)
+        assert "its row is damaged" in told_so.value.facts["found"]
+
+
+def test_an_archive_that_cannot_be_unpacked_is_refused(tmp_path: Path) -> None:
+    """The errors of the unpacker would be all that a person sees."""
+    path = tmp_path / "bad"
+    drawn().save(path)
+    rewritten(path, {"header.json": b"[" * 200_000})
+    with pytest.raises(ResourceError, match="no classifier"):
+        load_classifier(path)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("header.json", b"{" + b" " * 1000)
+    data = path.read_bytes()
+    at = data.index(b"header.json") + len("header.json")
+    path.write_bytes(data[:at] + b"\xff" * 4 + data[at + 4 :])
+    with pytest.raises(ResourceError, match="no classifier"):
+        load_classifier(path)
 
 
 def test_a_file_that_is_cut_off_is_refused_wherever_it_is_cut(tmp_path: Path) -> None:
