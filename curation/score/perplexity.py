@@ -21,6 +21,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import pickle
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -49,6 +50,16 @@ _CONTEXT = 512
 #: Text handed to the model at a time: enough for full batches of rows of like length, and little
 #: enough that the engine hears of progress.
 _PIECE_BYTES = 1 << 17
+#: What torch raises of a pickle that holds more than weights, or that is none: its unpickler lets
+#: what goes wrong at a wrong byte through.
+_UNREADABLE = (
+    pickle.UnpicklingError,
+    EOFError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+)
 _REMEDY = "a folder with config.json, weights and tokenizer.json, as save_pretrained writes it"
 
 
@@ -222,8 +233,27 @@ def _opened(folder: str, precision: str, device: str, _: Stamp) -> tuple[Any, An
     from curation.train.distributed import chosen_device
     from curation.train.model import open_checkpoint
 
-    model, words = open_checkpoint(folder, precision=precision)
+    try:
+        model, words = open_checkpoint(folder, precision=precision)
+    except _UNREADABLE as error:
+        if not _has_pickled_weights(folder):
+            raise
+        raise ResourceError(
+            "the weights of a language model cannot be read.",
+            path=folder,
+            found=f"pytorch_model.bin holds more than weights or is damaged "
+            f"({type(error).__name__}); nothing of it was run",
+            remedy="the model as model.safetensors, from where it came or by "
+            "save_pretrained on a machine that trusts it",
+        ) from error
     return model.to(chosen_device(device)).eval(), words
+
+
+def _has_pickled_weights(folder: str) -> bool:
+    """Say whether weights are read from a pickle: transformers prefers safetensors."""
+    names = os.listdir(folder)
+    pickled = any(re.fullmatch(r"pytorch_model.*\.bin", name) for name in names)
+    return pickled and not any(name.endswith(".safetensors") for name in names)
 
 
 # ---------------------------------------------------------------- domains

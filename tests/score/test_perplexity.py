@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import io
 import json
 import math
+import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +134,61 @@ def test_a_folder_without_a_part_is_refused_before_the_run(folder: Path, tmp_pat
     (part / "tokenizer.json").write_text("{}")
     with pytest.raises(ResourceError, match="cannot be read"):
         BitsPerByte(model=str(part))
+
+
+class _Trap:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (Path("trap-was-sprung"),))
+
+
+def saved(value: Any) -> bytes:
+    stream = io.BytesIO()
+    torch.save(value, stream)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(pickle.dumps(_Trap(), 2), id="code"),
+        pytest.param(pickle.dumps({"weight": _Trap()}, 2), id="code inside"),
+        pytest.param(b"", id="empty"),
+        pytest.param(b"hello, world", id="text"),
+        pytest.param(b"\x80", id="a byte"),
+        pytest.param(saved([1, 2]), id="a list"),
+    ],
+)
+def test_weights_that_hold_code_or_are_damaged_are_refused(
+    data: bytes, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever sends a model would run their code, or the run would end in torch's traceback."""
+    monkeypatch.chdir(tmp_path)
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    for path in folder.iterdir():
+        if path.suffix != ".safetensors":
+            (bad / path.name).write_bytes(path.read_bytes())
+    (bad / "pytorch_model.bin").write_bytes(data)
+    with pytest.raises(ResourceError, match="weights of a language model cannot be read") as told:
+        BitsPerByte(model=str(bad), device="cpu").annotate(batch("a text"))
+    assert told.value.facts["path"] == str(bad)
+    assert "safetensors" in told.value.facts["remedy"]
+    assert not (tmp_path / "trap-was-sprung").exists()
+
+
+def test_faults_that_are_not_of_the_weights_are_not_laid_on_them(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug would be taken for a bad download."""
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+
+    def failing(*_: Any, **__: Any) -> None:
+        raise TypeError("a bug")
+
+    monkeypatch.setattr("curation.train.model.open_checkpoint", failing)
+    with pytest.raises(TypeError, match="a bug"):
+        BitsPerByte(model=str(copy), device="cpu").annotate(batch("a text"))
 
 
 @pytest.mark.parametrize(
