@@ -30,7 +30,13 @@ from curation.annotate.classifier_model import (
     Linear,
     calibrated,
 )
-from curation.annotate.classifier_targets import Target, flat, held_out_texts, targets_of
+from curation.annotate.classifier_targets import (
+    Target,
+    flat,
+    held_out_texts,
+    targets_of,
+    warn_of_contradictions,
+)
 from curation.arrow import bytes_and_offsets, is_valid
 from curation.errors import RecipeError, TrainingError, nearest, needed
 
@@ -136,7 +142,8 @@ def train_classifier(
         model = train_classifier(table["text"], {"topic": table["label"]})
         model.save("topic.classifier")
 
-    text      strings; null and blank ones are left out, with a warning
+    text      strings; null and blank ones are left out, with a warning; another warning tells of
+              texts that stand with several labels of a head of which one holds
     heads     name → column: strings are one label each, lists of strings are several that hold
               independently, numbers are grades; null where nothing is known
     positive  the label that is looked for: its probability is then what the stage writes
@@ -149,6 +156,7 @@ def train_classifier(
     usable_N = _usable(column)
     targets = targets_of(heads, usable_N, positive=positive, drop_rare=settings.drop_rare)
     _check_kind(settings, targets)
+    warn_of_contradictions(column, targets)
     group = column if groups is None else flat(groups).cast(pa.large_string())
     if len(group) != len(column):
         raise RecipeError(f"there are {len(group):,} groups for {len(column):,} texts.")

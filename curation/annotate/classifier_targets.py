@@ -28,6 +28,8 @@ Bool_N = npt.NDArray[np.bool_]
 
 #: Examples that a label needs: one to train on, one to be held out.
 FEWEST = 2
+#: Characters of a text that a warning shows.
+_SHOWN = 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,6 +223,48 @@ def _check_tags(name: str, labels: tuple[str, ...], truth_NL: F32) -> None:
             found=f"labels that hold of every text: {', '.join(everywhere) or 'there are none'}",
             remedy="texts of which they do not hold, or leave them out",
         )
+
+
+def warn_of_contradictions(text: pa.Array, targets: list[Target]) -> None:
+    """Warn of texts that stand with several labels of a head of which one label holds.
+
+    Such a text teaches each label against the others, as where one file is given for two of them.
+    Texts are equal as in ``held_out_texts``: case and white space folded.
+    """
+    from curation.kernels.hashing import hash_folded
+
+    exclusive = [target for target in targets if target.head.kind == "one"]
+    if not exclusive:
+        return
+    hash_N2 = hash_folded(*bytes_and_offsets(text))
+    for target in exclusive:
+        (row_R,) = np.nonzero(target.labelled_N)
+        table = pa.table(
+            {
+                "one": hash_N2[row_R, 0],
+                "two": hash_N2[row_R, 1],
+                "label": target.truth_NL[row_R].argmax(axis=1),
+                "row": row_R,
+            }
+        )
+        wanted = [("label", "min"), ("label", "max"), ("row", "min")]
+        found = table.group_by(["one", "two"]).aggregate(wanted)
+        found = found.filter(pc.not_equal(found["label_min"], found["label_max"]))
+        if len(found):
+            _warn_of_texts(text, target.head, found.sort_by("one"))
+
+
+def _warn_of_texts(text: pa.Array, head: Head, found: pa.Table) -> None:
+    """Warn of contradictions; an example is the text of the least hash."""
+    example = text[found["row_min"][0].as_py()].as_py().strip()
+    labels = [head.labels[found[name][0].as_py()] for name in ("label_min", "label_max")]
+    count = f"{len(found):,} texts stand" if len(found) > 1 else "1 text stands"
+    shown = repr(example[:_SHOWN]) + (" ..." if len(example) > _SHOWN else "")
+    warnings.warn(
+        f"{count} with several labels of '{head.name}', such as '{labels[0]}' and '{labels[1]}': "
+        f"{shown}",
+        stacklevel=4,
+    )
 
 
 # ---------------------------------------------------------------- who is held out

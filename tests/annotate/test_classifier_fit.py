@@ -10,8 +10,9 @@ import pytest
 
 from curation.annotate.classifier_fit import ClassifierSettings, train_classifier
 from curation.annotate.classifier_model import ClassifierModel
-from curation.annotate.classifier_report import describe
+from curation.annotate.classifier_report import best_temperature, describe, reliability
 from curation.annotate.classifier_targets import held_out_texts, targets_of
+from curation.annotate.fasttext_model import FastTextModel
 from curation.annotate.labelled import read_labelled
 from curation.arrow import bytes_and_offsets
 from curation.errors import RecipeError
@@ -79,6 +80,9 @@ def test_fasttext_learns_what_is_plain(quantized: bool) -> None:
     model = train_classifier(texts, {"field": labels}, settings=settings)
     assert said(model, TOLD) == ["law", "medicine", "sport"]
     assert model.report["field"]["accuracy"] > 0.9
+    assert isinstance(model.inner, FastTextModel)
+    spread = model.inner.tables.input_RD.nbytes
+    assert (len(model.source) < spread) == quantized
 
 
 @pytest.mark.parametrize("kind", ["linear", "fasttext"])
@@ -219,6 +223,52 @@ def test_empty_texts_are_left_out_with_a_warning() -> None:
     assert model.report["field"]["trained"] + model.report["field"]["held_out"] == 58
     with pytest.raises(RecipeError, match="no text to train on"):
         train_classifier(pa.array(["", None], pa.large_string()), {"f": pa.array(["a", "b"])})
+
+
+def test_texts_with_several_labels_of_one_head_are_told() -> None:
+    """One file given as positive and as negative teaches nothing, and no figure says why."""
+    texts, labels = made_up(60)
+    words = texts.to_pylist()
+    folded = [f" {words[0].upper()}\n", words[1], words[1], words[2], words[3]]
+    other = ["sport", "law", "sport", labels[2].as_py(), None]
+    twice = pa.array([*words, *folded], pa.large_string())
+    heads = {
+        "field": pa.array([*labels.to_pylist(), *other]),
+        "side": pa.array(["a", "b"] * 30 + ["a", "b", "b", "a", "a"]),
+        "tags": pa.array([["x"], ["y"]] * 30 + [["y"], ["x"], ["x"], ["y"], None]),
+        "grade": pa.array([0.0, 1.0] * 30 + [1.0, 0.0, 0.0, 1.0, None]),
+    }
+    settings = ClassifierSettings(buckets=1 << 10)
+    with pytest.warns(UserWarning, match="several labels") as told:
+        train_classifier(twice, heads, settings=settings)
+    said_so = [str(warning.message) for warning in told]
+    assert len(said_so) == 2, "tags and grades may differ"
+    assert said_so[0].startswith("2 texts stand with several labels of 'field', such as 'law' and")
+    assert any(repr(words[n][:60]) in said_so[0] for n in (0, 1))
+    assert said_so[1].startswith("1 text stands with several labels of 'side', such as 'a' and 'b'")
+    assert repr(words[3][:60]) in said_so[1]
+    assert {Path(warning.filename) for warning in told} == {Path(__file__)}
+
+
+def test_calibration_is_measured_on_the_half_that_it_was_not_found_on() -> None:
+    """A model would be called calibrated by the very texts that calibrated it."""
+    texts, labels = made_up(600)
+    draw = np.random.default_rng(5)
+    noisy = np.where(draw.random(600) < 0.35, draw.choice(list(WORDS), 600), labels.to_pylist())
+    settings = ClassifierSettings(buckets=1 << 12, held_out=0.4)
+    model = train_classifier(texts, {"field": pa.array(noisy)}, settings=settings)
+    held, found = model.held_out["field"], model.report["field"]
+    logit = np.log(held.said_ML.astype(np.float64)) * model.head().temperature
+    crossed = np.empty_like(logit)
+    for one, other in ((0, 1), (1, 0)):
+        heat = best_temperature(logit[one::2], held.truth_ML[one::2], exclusive=True)
+        power = np.exp(logit[other::2] / heat)
+        crossed[other::2] = power / power.sum(axis=1, keepdims=True)
+    right = crossed.argmax(axis=1) == held.truth_ML.argmax(axis=1)
+    wanted = reliability(crossed.max(axis=1), right)["calibration_error"]
+    assert found["calibration_error"] == pytest.approx(wanted, abs=1e-4)
+    inside = reliability(held.said_ML.max(axis=1), right)["calibration_error"]
+    assert abs(found["calibration_error"] - inside) > 1e-3, "the test could not tell them apart"
 
 
 @pytest.mark.parametrize(
