@@ -67,6 +67,15 @@ def test_figures_of_grades_are_scipys() -> None:
     assert np.isnan(report.score_figures(np.ones(3), truth[:3])["spearman"])
 
 
+def test_grades_are_rounded_as_pythons_round_does() -> None:
+    """FineWeb-Edu's grades are ``round(score)``: a half goes to the even grade."""
+    said = np.array([0.5, 1.5, 2.5, 2.0, 4.5, 0.0], dtype=np.float32)
+    truth = np.array([0.0, 2.0, 2.0, 2.5, 4.0, 5.0], dtype=np.float32)
+    right = [round(float(s)) == round(float(t)) for s, t in zip(said, truth, strict=True)]
+    assert right == [True] * 5 + [False]
+    assert report.score_figures(said, truth)["accuracy_rounded"] == pytest.approx(5 / 6)
+
+
 def test_calibration_error_is_the_mean_distance_of_bins() -> None:
     """A probability of 0.9 that is right half of the time would pass for sure."""
     said = np.array([0.95, 0.95, 0.55, 0.55], dtype=np.float32)
@@ -134,3 +143,15 @@ def test_the_table_says_what_each_threshold_does() -> None:
     graded = report.threshold_table(SAID, SAID * 5, graded=True)
     assert graded[0]["mean_grade"] == 4.5
     assert not any("precision" in row for row in graded)
+
+
+def test_the_table_is_made_for_every_usual_precision() -> None:
+    """A strict user would find no row for what they want."""
+    said = np.linspace(1, 0, 1000, dtype=np.float32)
+    rows = report.threshold_table(said, (said > 0.5).astype(np.float32), graded=False)
+    shown = [row for row in rows if "precision" in row]
+    assert [row["precision"] for row in shown] == [0.5, 0.8, 0.9, 0.95, 0.99]
+    assert all(row["found_precision"] >= row["precision"] for row in shown)
+    kept = [row["kept"] for row in shown]
+    assert kept == sorted(set(kept), reverse=True)
+    assert [row["keep_frac"] for row in rows if "keep_frac" in row] == [0.01, 0.05, 0.1, 0.2, 0.5]
