@@ -229,14 +229,14 @@ def test_texts_with_several_labels_of_one_head_are_told() -> None:
     """One file given as positive and as negative teaches nothing, and no figure says why."""
     texts, labels = made_up(60)
     words = texts.to_pylist()
-    folded = [f" {words[0].upper()}\n", words[1], words[1], words[2], words[3]]
-    other = ["sport", "law", "sport", labels[2].as_py(), None]
+    folded = [f" {words[0].upper()}\n", words[1], words[1], words[2], words[3], words[4]]
+    other = ["sport", "law", "sport", labels[2].as_py(), "law", None]
     twice = pa.array([*words, *folded], pa.large_string())
     heads = {
         "field": pa.array([*labels.to_pylist(), *other]),
-        "side": pa.array(["a", "b"] * 30 + ["a", "b", "b", "a", "a"]),
-        "tags": pa.array([["x"], ["y"]] * 30 + [["y"], ["x"], ["x"], ["y"], None]),
-        "grade": pa.array([0.0, 1.0] * 30 + [1.0, 0.0, 0.0, 1.0, None]),
+        "side": pa.array(["a", "b"] * 30 + ["a", "b", "b", "a", "a", "a"]),
+        "tags": pa.array([["x"], ["y"]] * 30 + [["y"], ["x"], ["x"], ["y"], None, None]),
+        "grade": pa.array([0.0, 1.0] * 30 + [1.0, 0.0, 0.0, 1.0, None, None]),
     }
     settings = ClassifierSettings(buckets=1 << 10)
     with pytest.warns(UserWarning, match="several labels") as told:
