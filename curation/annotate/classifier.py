@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from curation.annotate.classifier_model import Head, load_classifier, read_heads
+from curation.annotate.classifier_head import Head
+from curation.annotate.classifier_model import load_classifier, read_heads
 from curation.annotate.classifier_report import HOLDS
 from curation.arrow import bytes_and_offsets, to_column
 from curation.errors import RecipeError, nearest

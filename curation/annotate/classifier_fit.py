@@ -23,9 +23,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.annotate import classifier_report as figures
+from curation.annotate.classifier_head import Head
 from curation.annotate.classifier_model import (
     ClassifierModel,
-    Head,
     HeldOut,
     Linear,
     calibrated,

@@ -19,13 +19,14 @@ import re
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from curation.annotate.classifier_head import Head, HeadKind, header_fault
 from curation.annotate.fasttext_model import FastTextModel, check_model, load_model, parse_model
 from curation.errors import RecipeError, ResourceError, nearest
 
@@ -37,7 +38,6 @@ U32 = npt.NDArray[np.uint32]
 I64 = npt.NDArray[np.int64]
 F32 = npt.NDArray[np.float32]
 Bool_N = npt.NDArray[np.bool_]
-HeadKind = Literal["one", "many", "score"]
 
 #: The format of the file. A file of another version is refused: its hashes may be other ones.
 FORMAT, VERSION = "curation classifier", 1
@@ -45,8 +45,6 @@ FORMAT, VERSION = "curation classifier", 1
 BARE_HEAD = "label"
 _HEADER, _FASTTEXT = "header.json", "model.bin"
 _ZIP, _PICKLE, _FASTTEXT_MAGIC = b"PK\x03\x04", b"\x80", (793712314).to_bytes(4, "little")
-#: The kinds of model, and least and most of what a linear one counts.
-_KINDS, _WHOLE = ("linear", "fasttext"), {"ngrams": (1, 16), "buckets": (1, 1 << 31)}
 #: What zipfile and json raise for bytes that are none of theirs, are compressed or locked.
 _DAMAGE = (zipfile.BadZipFile, EOFError, OSError, ValueError, RuntimeError, zlib.error)
 #: The beginning of an array as ``write_array`` has it. Numpy's own reader evaluates it as Python.
@@ -55,42 +53,9 @@ _ARRAY = re.compile(
     rb"'shape': \((\d{1,12}),(?: (\d{1,12}))?\), \} *\n",
     re.DOTALL,
 )
-#: Temperatures that leave probabilities numbers; training finds some between 0.02 and 55.
-_COLDEST, _HOTTEST = 1e-6, 1e6
-#: Half a character, which JSON can spell and UTF-8 cannot.
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth")
 #: Zip archives hold times; files of equal content are to be equal.
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
-
-
-@dataclass(frozen=True)
-class Head:
-    """One question that a model answers.
-
-    kind         one    which of several labels holds (their probabilities sum to 1)
-                 many   which labels hold, each by itself
-                 score  a number, such as a grade
-    labels       in the order of the outputs; none for a score
-    positive     the one of the labels that is looked for; then its probability is the answer
-    temperature  what the outputs are divided by, so that probabilities are shares of what holds
-    """
-
-    name: str
-    kind: HeadKind
-    labels: tuple[str, ...] = ()
-    positive: str = ""
-    temperature: float = 1.0
-
-    @property
-    def outputs(self) -> int:
-        """Numbers that a linear model yields for the head; two labels need one only."""
-        return 1 if self.kind == "score" or self.is_pair else len(self.labels)
-
-    @property
-    def is_pair(self) -> bool:
-        """Whether one of two labels holds."""
-        return self.kind == "one" and len(self.labels) == 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -411,7 +376,7 @@ class _File:
         version = self.header.get("version")
         if version != VERSION:
             raise _unfit(path, f"its format is version {version}; this is version {VERSION}")
-        fault = _header_fault(self.header)
+        fault = header_fault(self.header)
         if fault:
             raise _unfit(path, fault)
         heads = [{**head, "labels": tuple(head["labels"])} for head in self.header["heads"]]
@@ -443,55 +408,6 @@ class _File:
         if wrong:
             raise _unfit(self.path, f"its {name} has {wrong:,} values that are NaN or infinite")
         return found
-
-
-def _header_fault(header: Mapping[str, Any]) -> str:
-    """Return what is wrong with a header of this version; nothing where it can be used.
-
-    What is read later without a question is asked for here: whoever sends a file wrote its header.
-    """
-    if header.get("kind") not in _KINDS:
-        return f"a model of the unknown kind {header.get('kind')!r:.60}"
-    for name, (least, most) in _WHOLE.items() if header["kind"] == "linear" else ():
-        if type(header.get(name)) is not int or not least <= header[name] <= most:
-            return f"its header is damaged ({name} is {header.get(name)!r:.60})"
-    for name in ("settings", "report"):
-        if not isinstance(header.get(name, {}), dict):
-            return f"its header is damaged ({name} is {header[name]!r:.60})"
-    heads = header.get("heads")
-    if not isinstance(heads, list) or not heads:
-        return "its heads are damaged (there are none)"
-    faults = [fault for fault in map(_head_fault, heads) if fault]
-    if faults:
-        return f"its heads are damaged ({faults[0]})"
-    names = [head["name"] for head in heads]
-    return "its heads are damaged (two have one name)" if len(set(names)) < len(names) else ""
-
-
-def _head_fault(head: Any) -> str:
-    """Return what is wrong with a head as the header has it; nothing where it can be used."""
-    if not isinstance(head, dict) or set(head) != {field.name for field in fields(Head)}:
-        return f"{head!r:.60} is no head"
-    name, kind, labels, positive = (head[key] for key in ("name", "kind", "labels", "positive"))
-    if not _is_text(name) or not name:
-        return f"one is called {name!r:.60}"
-    if kind not in get_args(HeadKind):
-        return f"'{name}' is of the unknown kind {kind!r:.60}"
-    if not isinstance(labels, list) or not all(map(_is_text, labels)):
-        return f"labels of '{name}' are no text: {labels!r:.60}"
-    fits = not labels if kind == "score" else len(labels) >= (2 if kind == "one" else 1)
-    if not fits or len(set(labels)) < len(labels):
-        return f"'{name}' is of the kind {kind}, with the labels {labels!r:.60}"
-    if not _is_text(positive) or (positive and (kind != "one" or positive not in labels)):
-        return f"'{name}' looks for {positive!r:.60}, which is none of its labels"
-    warmth = head["temperature"]
-    if type(warmth) not in (int, float) or not _COLDEST <= warmth <= _HOTTEST:
-        return f"'{name}' has the temperature {warmth!r:.60}"
-    return ""
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and not _SURROGATE.search(value)
 
 
 def _held_out(file: _File, number: int, head: Head) -> HeldOut:

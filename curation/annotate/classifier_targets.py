@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.annotate.classifier_model import Head, HeadKind
+from curation.annotate.classifier_head import Head, HeadKind
 from curation.arrow import bytes_and_offsets, is_valid, values_of
 from curation.columns import COLUMNS
 from curation.errors import RecipeError, nearest

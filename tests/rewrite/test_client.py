@@ -317,9 +317,9 @@ def test_a_local_model_is_known_by_its_content(tmp_path: Path) -> None:
         LocalModel(model="m", batch_rows=0)
 
 
-@pytest.mark.parametrize("package", ["openai", "vllm"])
+@pytest.mark.parametrize(("package", "extra"), [("openai", "llm"), ("vllm", "vllm")])
 def test_a_missing_package_is_told_with_what_installs_it(
-    monkeypatch: pytest.MonkeyPatch, package: str, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, package: str, extra: str, tmp_path: Path
 ) -> None:
     """Whoever took the small core would see a traceback."""
     monkeypatch.setitem(sys.modules, package, None)
@@ -329,4 +329,4 @@ def test_a_missing_package_is_told_with_what_installs_it(
     )
     with pytest.raises(ResourceError, match=package) as caught:
         model.generate([asked("x")])
-    assert "curation[llm]" in caught.value.facts["remedy"]
+    assert f"curation[{extra}]" in caught.value.facts["remedy"]
