@@ -13,6 +13,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -229,8 +230,7 @@ class Mined:
         how much nearer to the target the set's words are than those of random sets of its size
         (null without a target); build: its fingerprint.
         """
-        nearer = self._kl_reductions()
-        rows = [self._row(name, nearer.get(name)) for name in (POOL, *self.builds)]
+        rows = [self._row(name) for name in (POOL, *self.builds)]
         return pl.DataFrame(rows, schema_overrides={"kl_reduction": pl.Float64})
 
     def overlap(self) -> pl.DataFrame:
@@ -283,7 +283,8 @@ class Mined:
             return ""
         return f"compare two: curation diff {first} {others[0]} --store {self.pool.store.path}"
 
-    def _kl_reductions(self) -> dict[str, float]:
+    @cached_property
+    def _kl_reduction(self) -> dict[str, float]:
         """Return how much nearer to the target each set is than chance; {} without a target."""
         from curation.score.distribution import kl_reductions
 
@@ -292,7 +293,7 @@ class Mined:
             return {}
         return kl_reductions(self.mining.target, lambda: _texts(self.pool), chosen)
 
-    def _row(self, name: str, kl_reduction: float | None) -> dict[str, object]:
+    def _row(self, name: str) -> dict[str, object]:
         build = self.pool if name == POOL else self.builds[name]
         [unit] = self.mining.budget
         size = _size_of(build, unit)
@@ -303,7 +304,7 @@ class Mined:
             "documents": documents,
             unit: int(size.sum() or 0),
             "mean_bytes": text_bytes / documents if documents else None,
-            "kl_reduction": kl_reduction,
+            "kl_reduction": self._kl_reduction.get(name),
             "build": build.fingerprint,
         }
 
