@@ -250,8 +250,8 @@ def _survey(rows: Rows, seed: int) -> tuple[U64, npt.NDArray[np.bool_]]:
 def draw_pairs(hash_D: U64, pairs: int) -> tuple[I64, I64]:
     """Return (first int64[P], second int64[P]): distinct pairs of documents, by their number.
 
-    In each round documents stand in the order of another hash, and neighbours are a pair. P is the
-    smaller of ``pairs`` and all pairs that there are.
+    In each round documents stand in the order of how often they have been in a pair, then of
+    another hash, and neighbours are a pair. P is the smaller of ``pairs`` and all that there are.
     """
     from curation.engine.best import mix
 
@@ -262,12 +262,16 @@ def draw_pairs(hash_D: U64, pairs: int) -> tuple[I64, I64]:
         drawn = np.argsort(mix(hash_D[first] ^ mix(hash_D[second], 1), 0), kind="stable")[:pairs]
         return first[drawn], second[drawn]
     found: dict[tuple[int, int], tuple[int, int]] = {}
-    turn = 0
+    met_D, turn = np.zeros(count, dtype=np.int64), 0
     while len(found) < pairs:
-        order = np.argsort(mix(hash_D, turn), kind="stable")
+        before = len(found)
+        order = np.lexsort((mix(hash_D, turn), met_D))
         left = min(count // 2, pairs - len(found))
         for a, b in order[: 2 * left].reshape(-1, 2).tolist():
             found.setdefault((min(a, b), max(a, b)), (a, b))
+        met_D = np.bincount(np.ravel(list(found)), minlength=count)
+        if len(found) == before:  # the least met have met each other
+            met_D[:] = 0
         turn += 1
     chosen = np.array(list(found.values()), dtype=np.int64).reshape(-1, 2)
     return chosen[:, 0], chosen[:, 1]
