@@ -186,7 +186,6 @@ def correlated(folder: Path, mining: Mining) -> dict[str, Selector]:
 def page_classifier(pool: Pool, *, rows: pl.DataFrame, estimates: Path) -> list[Step]:
     """Let a classifier of pages learn which domains are included, as the paper does."""
     file = pool.folder / "pages.classifier"
-    file.parent.mkdir(parents=True, exist_ok=True)
     labels = read_domain_table(str(estimates)).select("domain", "label")
     named = rows.with_columns(domain=pl.col("cluster_id").cast(pl.String))
     labelled = named.join(labels, on="domain").to_arrow()

@@ -378,7 +378,8 @@ def _print_mixture(build: Build, console: Console) -> None:
 
     from curation.mix.mixture import mixture_table
 
-    notes = build.notes().get("Mixture")
+    mixed = any(step["name"] == "Mixture" for step in build.facts["steps"])
+    notes = build.notes().get("Mixture") if mixed else None  # manifests are long to read
     if notes is None:
         return
     table = Table("group", "tokens", "share", "epochs", "documents", "tokens there were", box=None)

@@ -215,7 +215,6 @@ def _classifier(pool: Pool, *, target: str, kind: Kind) -> list[Step]:
             positive="domain",
             say=pool.progress.say,
         )
-        file.parent.mkdir(parents=True, exist_ok=True)
         model.save(file)
     return [Classifier(model=str(file))]
 
@@ -245,6 +244,5 @@ def _distilled(pool: Pool, *, judge: ModelServer) -> list[Step]:
             settings=ClassifierSettings(kind="linear"),
             say=pool.progress.say,
         )
-        file.parent.mkdir(parents=True, exist_ok=True)
         model.save(file)
     return [Classifier(model=str(file))]

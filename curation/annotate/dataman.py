@@ -1,7 +1,7 @@
 """DataMan's questions about a document: fourteen grades and one domain.
 
-The names are the paper's, as columns are called; a grade is 1 to 5, and more is better. Text for a
-prompt is not here: the names and scales are all that a classifier has to know.
+The names are those of the judge's rubric, as columns are called; a grade is 1 to 5, and more is
+better. Names and scales are all that a classifier has to know.
 
 source  Peng et al. 2025, arXiv:2502.19363 (DataMan), section 3
 """
@@ -12,22 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.annotate.classifier_targets import flat
+from curation.annotate.rubrics import DATAMAN_CRITERIA, DATAMAN_DOMAINS
 from curation.errors import RecipeError, nearest
 
 #: What is graded, in the paper's order.
-CRITERIA = (
-    *("accuracy", "coherence", "language_consistency", "semantic_density", "knowledge_novelty"),
-    *("topic_focus", "creativity", "professionalism", "style_consistency"),
-    *("grammatical_diversity", "structural_standardization", "originality", "sensitivity"),
-    "overall",
-)
+CRITERIA = tuple(DATAMAN_CRITERIA)
 #: The column of the domain, and the domains in the paper's order.
-DOMAIN = "domain"
-DOMAINS = (
-    *("medicine", "finance", "law", "education", "technology", "entertainment", "mathematics"),
-    *("coding", "government", "culture", "transportation", "retail e-commerce"),
-    *("telecommunication", "agriculture", "other"),
-)
+DOMAIN, DOMAINS = "domain", DATAMAN_DOMAINS
 #: Least and greatest grade.
 LEAST, MOST = 1, 5
 

@@ -44,8 +44,8 @@ class ClusterBandit(Reducer):
     """Ask a scorer about a budget of rows, most of them in the groups that score high.
 
         Clusters(clusters=200),
-        ClusterBandit(scorer=BitsPerByte(model="..."), scorer_column="bits_per_byte", lowest=True,
-                      budget=5_000),
+        ClusterBandit(scorer=BitsPerByte(model="..."), scorer_column="lm_bits_per_byte",
+                      lowest=True, budget=5_000),
         keep_best("bandit_score", tokens=10_000_000, because="not worth it by its cluster"),
 
     In the first round every arm is drawn from alike; in each later one the next draw goes to the

@@ -14,9 +14,9 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from curation.arrow import is_valid, to_column, values_of
+from curation.annotate.vectors import Vectors, commonest_length, embeddings
+from curation.arrow import to_column
 from curation.columns import columns
 from curation.errors import RecipeError
 from curation.stage import Reducer, Rows
@@ -105,64 +105,32 @@ class VoteK(Reducer):
 
         returns  (place int64[R] among all rows, float32[R, D] of length 1, N)
         """
-        dims = _commonest_length(rows)
-        hashes, places, vectors, total = [], [], [], 0
+        from curation.engine.best import id_hash
+
+        dims, _ = commonest_length(embeddings(rows))
+        hashes, places, units, total = [], [], [], 0
         for batch in rows.batches("id", "embedding"):
-            able_N, unit_ND = unit_vectors(batch["embedding"], dims)
-            hashes.append(_salted(batch["id"], self.seed)[able_N])
-            places.append(total + np.flatnonzero(able_N))
-            vectors.append(unit_ND)
+            vectors = Vectors.of(batch["embedding"])
+            row_M = vectors.rows_of(dims)
+            hashes.append(id_hash(batch["id"], self.seed)[row_M])
+            places.append(total + row_M)
+            units.append(vectors.unit(row_M, dims))
             total += len(batch)
             if sum(map(len, hashes)) > 4 * self.most_rows:
-                hashes, places, vectors = _smallest(hashes, places, vectors, self.most_rows)
+                hashes, places, units = _smallest(hashes, places, units, self.most_rows)
         if not hashes:
             return np.zeros(0, np.int64), np.zeros((0, 1), np.float32), 0
-        _, places, vectors = _smallest(hashes, places, vectors, self.most_rows)
-        return places[0], vectors[0], total
-
-
-def _salted(ids: pa.Array, seed: int) -> U64:
-    from curation.engine.best import id_hash
-
-    return id_hash(ids, seed)
+        _, places, units = _smallest(hashes, places, units, self.most_rows)
+        return places[0], units[0], total
 
 
 def _smallest(
-    hashes: list[U64], places: list[I64], vectors: list[F32], most: int
+    hashes: list[U64], places: list[I64], units: list[F32], most: int
 ) -> tuple[list[U64], list[I64], list[F32]]:
     """Return the rows with the smallest hashes, in the order of the hash, as one block."""
     hash_R, place_R = np.concatenate(hashes), np.concatenate(places)
     order = np.argsort(hash_R, kind="stable")[:most]
-    return [hash_R[order]], [place_R[order]], [np.concatenate(vectors)[order]]
-
-
-def _commonest_length(rows: Rows) -> int:
-    """Return the length that most vectors have; of two, the longer."""
-    counts: dict[int, int] = {}
-    for batch in rows.batches("embedding"):
-        for found in pc.value_counts(pc.list_value_length(batch["embedding"])):
-            length = found["values"].as_py()
-            if length:
-                counts[length] = counts.get(length, 0) + found["counts"].as_py()
-    return max(counts, key=lambda length: (counts[length], length), default=1)
-
-
-def unit_vectors(embedding: pa.Array, dims: int) -> tuple[npt.NDArray[np.bool_], F32]:
-    """Return (bool[N] which rows have a vector, float32[M, D] of those, of length 1).
-
-    A vector that is null, zero, of another length, or holds what is not finite, is none.
-    """
-    length = pc.fill_null(pc.list_value_length(embedding), -1)
-    able_N = values_of(length) == dims
-    kept = embedding.filter(to_column(able_N))
-    flat = kept.flatten()
-    flat_MD = np.where(is_valid(flat), values_of(flat), np.float32(np.nan)).reshape(-1, dims)
-    with np.errstate(over="ignore", invalid="ignore"):
-        norm_M = np.sqrt(np.square(flat_MD.astype(np.float64)).sum(axis=1))
-    is_sound_M = np.isfinite(norm_M) & (norm_M > 0)
-    able_N[able_N] = is_sound_M
-    unit_MD = flat_MD[is_sound_M] / norm_M[is_sound_M, None]
-    return able_N, unit_MD.astype(np.float32)
+    return [hash_R[order]], [place_R[order]], [np.concatenate(units)[order]]
 
 
 def nearest_neighbours(unit_RD: F32, neighbours: int) -> I32:

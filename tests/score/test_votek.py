@@ -8,9 +8,10 @@ import pyarrow as pa
 import pytest
 
 from curation import Jsonl, Recipe, VoteK, annotator, col, keep
+from curation.annotate.vectors import Vectors
 from curation.columns import COLUMNS
 from curation.errors import RecipeError
-from curation.score.votek import nearest_neighbours, unit_vectors
+from curation.score.votek import nearest_neighbours
 from curation.testing import MemoryRows, check_stage
 from tests.conftest import write_jsonl
 from tests.oracles.comparing import slow_neighbours, slow_vote_k
@@ -74,7 +75,7 @@ def test_neighbours_are_the_nearest_in_blocks_too(monkeypatch: pytest.MonkeyPatc
     """A block's border would hide neighbours."""
     monkeypatch.setattr("curation.score.votek._BLOCK_ROWS", 7)
     vectors = np.random.default_rng(5).normal(size=(40, 6)).astype(np.float32)
-    _, unit = unit_vectors(pa.array(vectors.tolist(), LISTS), 6)
+    unit = Vectors.of(pa.array(vectors.tolist(), LISTS)).unit(np.arange(40), 6)
     assert nearest_neighbours(unit, 5).tolist() == slow_neighbours(vectors.tolist(), 5)
     assert nearest_neighbours(unit, 60).tolist() == slow_neighbours(vectors.tolist(), 39)
     assert nearest_neighbours(unit[:1], 5).tolist() == [[-1]]
