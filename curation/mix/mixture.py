@@ -30,11 +30,13 @@ from curation.columns import columns
 from curation.errors import RecipeError, nearest
 from curation.mix.budget import MAX_EPOCHS
 from curation.mix.schedule import REPLAY_SHARE, TOLERANCE
+from curation.score.groups import Grouped, descending, numbers
 from curation.stage import Reducer, Rows
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 U32 = npt.NDArray[np.uint32]
+U64 = npt.NDArray[np.uint64]
 Bool = npt.NDArray[np.bool_]
 
 #: Columns of ``mixture_table``.
@@ -239,16 +241,24 @@ def _spread(share_G: F64, most_G: F64, tokens: int) -> F64:
 class _Pool:
     """All rows, as far as a mixture looks at them.
 
-    names      the groups, in the order of their names
-    group_N    int64[N]    group of each row
-    count_N    int64[N]    tokens; 0 for a row that takes no part
-    rank_N2    uint64[N, 2]  rows of a group are taken in ascending order of these
+    grouped  their groups, and the order by hash inside of each
+    count_N  int64[N]   tokens; 0 for a row that takes no part
+    first_N  uint64[N]  what decides the order before the hash does; None for nothing
     """
 
-    names: list[str]
-    group_N: I64
+    grouped: Grouped
     count_N: I64
-    rank_N2: npt.NDArray[np.uint64]
+    first_N: U64 | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The groups, in the order of their names."""
+        return self.grouped.name_G
+
+    @property
+    def group_N(self) -> npt.NDArray[np.int32]:  # noqa: N802
+        """int32[N]: group of each row."""
+        return self.grouped.group_R
 
     @property
     def tokens_G(self) -> F64:  # noqa: N802
@@ -258,48 +268,28 @@ class _Pool:
 
     @classmethod
     def read(cls, rows: Rows, mixture: Mixture) -> _Pool:
-        found: dict[str, int] = {}
-        parts: list[tuple[I64, I64, npt.NDArray[np.uint64]]] = [
-            (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 2), np.uint64))
-        ]
-        for batch in rows.batches(*mixture.reads):
-            values = [
-                pc.fill_null(batch[name].cast(pa.large_string()), NO_GROUP)
-                for name in mixture.group_columns
-            ]
-            coded = pc.binary_join_element_wise(*values, _BETWEEN).dictionary_encode()
-            number = [found.setdefault(name, len(found)) for name in coded.dictionary.to_pylist()]
-            group_N = np.array(number, dtype=np.int64)[values_of(coded.indices)]
-            count_N = values_of(pc.fill_null(batch["token_count"].cast(pa.int64()), 0))
-            parts.append((group_N, count_N, _rank(batch, mixture)))
-        group_N, count_N, rank_N2 = (np.concatenate(part) for part in zip(*parts, strict=True))
-        names = sorted(found)
-        place = np.zeros(len(found), dtype=np.int64)
-        place[[found[name] for name in names]] = np.arange(len(names))
-        return cls(names, place[group_N], count_N, rank_N2)
+        def named(batch: pa.RecordBatch) -> pa.Array:
+            values = (batch[name].cast(pa.large_string()) for name in mixture.group_columns)
+            filled = (pc.fill_null(value, NO_GROUP) for value in values)
+            return pc.binary_join_element_wise(*filled, _BETWEEN)
 
-
-def _rank(batch: pa.RecordBatch, mixture: Mixture) -> npt.NDArray[np.uint64]:
-    """Return uint64[N, 2]: the ranking column's key, best first, and a hash of the id."""
-    from curation.engine.best import ascending_key, id_hash
-
-    rank_N2 = np.zeros((len(batch), 2), dtype=np.uint64)
-    rank_N2[:, 1] = id_hash(batch["id"], mixture.seed)
-    if mixture.best:
-        known = ~values_of(pc.is_null(batch[mixture.best], nan_is_null=True))
-        rank_N2[:, 0] = np.uint64(2**64 - 1)
-        rank_N2[known, 0] = ~ascending_key(batch[mixture.best].filter(to_column(known)))
-    return rank_N2
+        grouped = Grouped.made_of(rows, mixture.group_columns, mixture.seed, named)
+        count_N = np.zeros(rows.count, dtype=np.int64)
+        for part, values, valid in numbers(rows, "token_count"):
+            count_N[part] = np.where(valid, values_of(values), 0)
+        if not mixture.best:
+            return cls(grouped, count_N, None)
+        first_N, ranked_N = descending(rows, mixture.best)
+        first_N[~ranked_N] = np.uint64(2**64 - 1)
+        return cls(grouped, count_N, first_N)
 
 
 def _counts(pool: _Pool, wanted_G: F64) -> U32:
     """Return uint32[N]: times that each row is trained on."""
-    order = np.lexsort((pool.rank_N2[:, 1], pool.rank_N2[:, 0], pool.group_N))
-    start_G1 = np.searchsorted(pool.group_N[order], np.arange(len(pool.names) + 1))
-    count_N = np.zeros(len(order), dtype=np.uint32)
-    for group, (start, stop) in enumerate(pairwise(start_G1.tolist())):
+    order = pool.grouped.in_order(pool.count_N > 0, pool.first_N)
+    count_N = np.zeros(len(pool.count_N), dtype=np.uint32)
+    for group, (start, stop) in enumerate(pairwise(pool.grouped.starts(order).tolist())):
         members = order[start:stop]
-        members = members[pool.count_N[members] > 0]
         total = int(pool.count_N[members].sum())
         if not total:
             continue

@@ -8,7 +8,7 @@ N rows of a batch, R all rows, G groups
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.arrow import Bool_N, is_valid, values_of
+from curation.arrow import Bool_N, is_valid, to_column, values_of
 from curation.errors import RecipeError
 from curation.stage import Rows
 
@@ -46,15 +46,22 @@ class Grouped:
     @classmethod
     def of(cls, rows: Rows, by: str, seed: int) -> Grouped:
         """Read a column of any plain type."""
+        return cls.made_of(rows, (by,), seed, lambda batch: batch[by])
+
+    @classmethod
+    def made_of(
+        cls, rows: Rows, by: tuple[str, ...], seed: int, value: Callable[[pa.RecordBatch], pa.Array]
+    ) -> Grouped:
+        """Group rows by what a function makes of some columns."""
         from curation.engine.best import id_hash
 
         place: dict[str, int] = {}
         group_R = np.full(rows.count, NO_GROUP, dtype=np.int32)
         hash_R = np.empty(rows.count, dtype=np.uint64)
         at = 0
-        for batch in rows.batches("id", by):
+        for batch in rows.batches("id", *by):
             part = slice(at, at + len(batch))
-            group_R[part] = _numbered(batch[by], by, place)
+            group_R[part] = _numbered(value(batch), ", ".join(by), place)
             hash_R[part] = id_hash(batch["id"], seed)
             at = part.stop
         names = sorted(place)
@@ -117,3 +124,16 @@ def numbers(rows: Rows, name: str) -> Iterator[tuple[slice, pa.Array, Bool_N]]:
         part = slice(at, at + len(values))
         yield part, values, ~values_of(pc.is_null(values, nan_is_null=True))
         at = part.stop
+
+
+def descending(rows: Rows, name: str) -> tuple[U64, Bool_N]:
+    """Return uint64[R] that ascends from the highest value of a column, and which rows have one."""
+    from curation.engine.best import ascending_key
+
+    rank_R = np.zeros(rows.count, dtype=np.uint64)
+    able_R = np.zeros(rows.count, dtype=np.bool_)
+    for part, values, valid in numbers(rows, name):
+        (row,) = np.nonzero(valid)
+        rank_R[part.start + row] = ~ascending_key(values.filter(to_column(valid)))
+        able_R[part] = valid
+    return rank_R, able_R

@@ -21,7 +21,7 @@ import pyarrow as pa
 from curation.arrow import Bool_N, to_column, values_of
 from curation.columns import columns
 from curation.errors import RecipeError
-from curation.score.groups import Grouped, numbers
+from curation.score.groups import Grouped, descending, numbers
 from curation.stage import Reducer, Rows
 
 F64 = npt.NDArray[np.float64]
@@ -98,7 +98,10 @@ class ClusterQuota(Reducer):
         grouped = Grouped.of(rows, self.by, self.seed)
         self._check_names(grouped)
         weight_R, able_R = self._weights(rows)
-        first_R = self._ranks(rows, able_R) if self.order else None
+        first_R = None
+        if self.order:
+            first_R, ranked_R = descending(rows, self.order)
+            able_R &= ranked_R
         row_M = grouped.in_order(able_R, first_R)
         before_M, size_G = _before(weight_R[row_M], grouped.starts(row_M))
         share_G = self._shares(grouped, size_G)
@@ -138,17 +141,6 @@ class ClusterQuota(Reducer):
             weight_R[part] = np.where(valid, values_of(values), 0).astype(np.uint64)
             able_R[part] = valid
         return weight_R, able_R
-
-    def _ranks(self, rows: Rows, able_R: Bool_N) -> U64:
-        """Return uint64[R] that ascends from the highest value of ``order``; mark who has none."""
-        from curation.engine.best import ascending_key
-
-        rank_R = np.zeros(rows.count, dtype=np.uint64)
-        for part, values, valid in numbers(rows, self.order):
-            (row,) = np.nonzero(valid)
-            rank_R[part.start + row] = ~ascending_key(values.filter(to_column(valid)))
-            able_R[part] &= valid
-        return rank_R
 
     def _shares(self, grouped: Grouped, size_G: F64) -> F64:
         """Return float64[G], the largest 1; NaN for a group that gets nothing."""
