@@ -187,6 +187,7 @@ class _Asking:
         self.journal = _journal(os.path.abspath(server.journal)) if server.journal else None
         self.gate = asyncio.Semaphore(server.concurrency)
         self.answered = self.failed = 0
+        self.ended: ResourceError | None = None  # what every further request would meet
 
     async def all(self, requests: Sequence[Request]) -> list[Reply]:
         """Ask all; the first error that is no single row's cancels the others."""
@@ -211,9 +212,15 @@ class _Asking:
     async def asked(self, request: Request) -> Reply:
         """Ask one; again without alternatives where the server refuses to tell them."""
         async with self.gate:
-            reply = await self.guarded(request, request.top_logprobs)
-            if request.top_logprobs and "logprob" in (reply.error or "").lower():
-                reply = await self.guarded(request, 0)
+            if self.ended is not None:  # no request is sent, and paid for, that is then cancelled
+                raise self.ended
+            try:
+                reply = await self.guarded(request, request.top_logprobs)
+                if request.top_logprobs and "logprob" in (reply.error or "").lower():
+                    reply = await self.guarded(request, 0)
+            except ResourceError as error:
+                self.ended = error
+                raise
         pulse()
         return reply
 
