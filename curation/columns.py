@@ -232,6 +232,16 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "held_out": (pa.bool_(), "whether the row is kept out of training, to measure on"),
     # lineage
     "parent_id": (_TEXT, "id of the row that this one was made from"),
+    "rewriter": (_TEXT, "stage and version that made the row, such as Generate@1"),
+    "prompt_id": (_TEXT, "prompt or set of templates that the row was made by, with its version"),
+    "model_id": (_TEXT, "language model that wrote the row; null where none did"),
+    "rewrite_seed": (pa.int64(), "seed of the draws that the row was made by"),
+    "source_text": (_TEXT, "passage of the parent that the row was made from"),
+    # rewriting by a language model (rewrite/generate.py)
+    # reading comprehension mined from text (rewrite/reading.py)
+    # refinement by programs (rewrite/refine.py)
+    # structure (rewrite/sections.py)
+    # faithfulness of a rewrite to its source (rewrite/faithful.py)
 }
 
 #: Columns that every source writes, in this order.

@@ -365,6 +365,10 @@ class Counters(Protocol):
 PULSE: Counters = array("q", [0])
 
 
+#: Where replies of language models are kept while a run works: STORE/replies; "" outside of runs.
+REPLIES = ""
+
+
 def pulse() -> None:
     """Tell the engine that another row has been done."""
     PULSE[0] += 1

@@ -8,7 +8,7 @@ frozen dataclass with these two methods.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Protocol, runtime_checkable
 
 #: A retry is asked at this temperature at least: at 0 a model says the same again.
@@ -23,12 +23,28 @@ class Request:
     max_tokens    the reply ends there at the latest
     attempt       0 at first; a higher number is another draw, see ``sampling``
     top_logprobs  how many alternatives to the reply's first token are wanted
+    top_p         tokens are drawn from the likeliest that have this share of the probability
+    stop          the reply ends before the first of these strings
+    json_schema   the reply has to be JSON of this schema, itself JSON; "" for free text. A model
+                  that cannot be held to a schema answers freely
+    purpose       what is asked for, such as a prompt's id, for the account of what was spent;
+                  it decides nothing
     """
 
     messages: tuple[tuple[str, str], ...]
     max_tokens: int = 512
     attempt: int = 0
     top_logprobs: int = 0
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+    json_schema: str = ""
+    purpose: str = ""
+
+    def facts(self) -> dict[str, object]:
+        """Return what decides the reply, as JSON types."""
+        facts = asdict(self)
+        facts.pop("purpose")
+        return facts
 
     def sampling(self, temperature: float, seed: int) -> tuple[float, int]:
         """Return the temperature and the seed of this attempt, from those of the first."""
@@ -54,6 +70,11 @@ class Reply:
     first_logprob: tuple[tuple[str, float], ...] = ()
     error: str | None = None
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the reply ends at the token limit, in the middle of what was to be said."""
+        return self.finish == "length"
+
 
 @runtime_checkable
 class Model(Protocol):
@@ -67,4 +88,7 @@ class Model(Protocol):
         """
 
     def facts(self) -> Mapping[str, object]:
-        """Return what decides the replies, as JSON types: a part of the stage's fingerprint."""
+        """Return what decides the replies, as JSON types: a part of the stage's fingerprint.
+
+        ``model`` is among them: the name or the content of the model.
+        """

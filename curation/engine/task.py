@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from dataclasses import dataclass, field
 
+from curation import stage as contract
 from curation.engine.barrier import Facts, run_best, run_reduce
 from curation.engine.fused import FusedPass, MustComputeError
 from curation.engine.guard import STEP, Quarantine, Watch
@@ -47,6 +48,7 @@ def run_task(store: Store, plan: Plan, task: Task, slots: Counters) -> Done:
     """Do a task in this process; CurationError for everything that is no row's fault."""
     phase = plan.phases[task.phase]
     slots[STEP] = 0
+    contract.REPLIES = str(store.path / "replies")
     done, error = attempt(_run, store, plan, task, Watch(slots, task.quarantine))
     if isinstance(error, OSError | CurationError | MustComputeError):
         with store.explaining():

@@ -26,7 +26,7 @@ from curation.annotate.model import Model as Model
 from curation.annotate.model import Reply as Reply
 from curation.annotate.model import Request as Request
 from curation.errors import RecipeError, ResourceError, needed
-from curation.rewrite.journal import Journal, request_key
+from curation.rewrite.journal import journal_of, request_key
 from curation.stage import content_hash, pulse
 
 #: How often a waiting stage says that it lives; requests end by their own limit.
@@ -63,8 +63,8 @@ class ModelServer:
     token_limit       what the server calls the limit of a reply; OpenAI's own newer models want
                       max_completion_tokens
     api_key_variable  environment variable that holds the key; local servers want none
-    journal           folder in which replies are kept as they come, for a run that is killed in the
-                      middle of a shard: the next one takes them from there. "" for none
+    journal           folder in which replies are kept as they come, so that a run that is killed
+                      asks for none of them again; "" for STORE/replies of the run under way
     """
 
     model: str
@@ -162,11 +162,6 @@ def _run(work: Coroutine[Any, Any, list[Reply]], tell: Callable[[], None]) -> li
 
 
 @lru_cache(maxsize=8)
-def _journal(folder: str) -> Journal:
-    return Journal(folder)
-
-
-@lru_cache(maxsize=8)
 def _connection(server: ModelServer, key: str) -> Any:
     openai = needed("openai", "llm")
     return openai.AsyncOpenAI(
@@ -184,7 +179,7 @@ class _Asking:
         self.server = server
         self.openai = needed("openai", "llm")
         self.client = _connection(server, os.environ.get(server.api_key_variable, ""))
-        self.journal = _journal(os.path.abspath(server.journal)) if server.journal else None
+        self.journal = journal_of(server.journal)
         self.gate = asyncio.Semaphore(server.concurrency)
         self.answered = self.failed = 0
         self.ended: ResourceError | None = None  # what every further request would meet
@@ -203,10 +198,12 @@ class _Asking:
         if self.journal is None:
             return await self.asked(request)
         key = request_key(self.server.facts(), request)
-        if (known := self.journal.known.get(key)) is not None:
+        if (known := self.journal.get(key)) is not None:
             return known
+        began = time.monotonic()
         reply = await self.asked(request)
-        self.journal.add(key, reply)
+        took = time.monotonic() - began
+        self.journal.add(key, self.server.model, request.purpose, reply, took)
         return reply
 
     async def asked(self, request: Request) -> Reply:

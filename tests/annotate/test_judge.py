@@ -260,7 +260,7 @@ def test_a_server_that_goes_ends_the_run_and_finished_shards_stay(
     stand: Stand, tmp_path: Path
 ) -> None:
     """A server that restarts would leave error rows for ever, or the whole bill again."""
-    source = pool(tmp_path / "pool", ["good"] * 8, files=4)
+    source = pool(tmp_path / "pool", [f"good {n}" for n in range(8)], files=4)
     recipe = Recipe(source=source, steps=[judge(stand)])
     stand.failing = {401: 0}
     kept = replace_always(stand, after=5)

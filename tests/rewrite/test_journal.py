@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from curation.annotate.model import Reply, Request
 from curation.errors import ResourceError
-from curation.rewrite import client
+from curation.rewrite import journal
 from curation.rewrite.client import ModelServer
 from curation.rewrite.journal import Journal, request_key
 from tests.rewrite.server import Stand, standing
@@ -19,10 +19,10 @@ from tests.rewrite.server import Stand, standing
 
 @pytest.fixture
 def stand() -> Iterator[Stand]:
-    client._journal.cache_clear()
+    journal._opened.cache_clear()
     with standing() as found:
         yield found
-    client._journal.cache_clear()
+    journal._opened.cache_clear()
 
 
 def asked(text: str) -> Request:
@@ -40,7 +40,7 @@ def test_a_run_that_is_killed_pays_for_no_reply_twice(stand: Stand, tmp_path: Pa
     with pytest.raises(ResourceError):
         server.generate(requests)
     stand.always = 0
-    client._journal.cache_clear()  # another process
+    journal._opened.cache_clear()  # another process
     seen = len(stand.requests)
     again = server.generate(requests)
     assert again[:4] == first
@@ -68,21 +68,19 @@ def test_a_reply_comes_back_as_it_was(
     """A run that went on would grade by other replies than one that was not disturbed."""
     folder = tmp_path_factory.mktemp("journal")
     reply = Reply(text=text, finish="stop", prompt_tokens=3, first_logprob=tuple(tops))
-    Journal(str(folder)).add("key", reply)
-    assert Journal(str(folder)).known == {"key": reply}
+    Journal(str(folder)).add("key", "m", "grade", reply, 0.5)
+    assert Journal(str(folder)).get("key") == reply
+    assert Journal(str(folder)).get("other") is None
 
 
-def test_torn_and_foreign_lines_are_passed_over(tmp_path: Path) -> None:
-    """The kill that it is there for would make it unreadable."""
-    Journal(str(tmp_path)).add("key", Reply(text="good"))
-    (path,) = tmp_path.glob("*.jsonl")
-    line = path.read_bytes()
-    foreign = [b"{}\n", b"[1]\n", b'["k", {"text": 1}]\n', b"\xff\xfe\n", b"null\n", b'["k", 3]\n']
-    path.write_bytes(line + b"".join(foreign) + line[: len(line) // 2])
-    assert Journal(str(tmp_path)).known == {"key": Reply(text="good")}
+def test_a_folder_that_cannot_be_used_is_a_clear_error(tmp_path: Path) -> None:
+    """A run would end with a message from the inside of a database."""
     (tmp_path / "file").write_text("")
     with pytest.raises(ResourceError, match="cannot be used"):
         Journal(str(tmp_path / "file"))
+    (tmp_path / "replies.sqlite").write_bytes(b"no database at all, " * 100)
+    with pytest.raises(ResourceError, match="cannot be used"):
+        Journal(str(tmp_path))
 
 
 def test_a_key_holds_all_that_decides_a_reply() -> None:
@@ -97,6 +95,10 @@ def test_a_key_holds_all_that_decides_a_reply() -> None:
         request_key(facts, replace(request, attempt=1)),
         request_key(facts, replace(request, max_tokens=1)),
         request_key(facts, replace(request, top_logprobs=1)),
+        request_key(facts, replace(request, top_p=0.5)),
+        request_key(facts, replace(request, stop=("x",))),
+        request_key(facts, replace(request, json_schema="{}")),
     }
-    assert len(keys) == 7
+    assert len(keys) == 10
+    assert request_key(facts, replace(request, purpose="x")) in keys
     json.dumps(sorted(keys))
