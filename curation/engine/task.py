@@ -50,6 +50,7 @@ def run_task(store: Store, plan: Plan, task: Task, slots: Counters) -> Done:
     slots[STEP] = 0
     contract.REPLIES = str(store.path / "replies")
     done, error = attempt(_run, store, plan, task, Watch(slots, task.quarantine))
+    contract.REPLIES = ""
     if isinstance(error, OSError | CurationError | MustComputeError):
         with store.explaining():
             raise error
