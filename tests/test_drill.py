@@ -264,6 +264,7 @@ def test_the_one_row_that_does_harm_is_an_error_row(place: Path, word: str, reas
 # ---------------------------------------------------------------- Ctrl-C
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("workers", "sign"), [("0", signal.SIGINT), ("2", signal.SIGINT), ("2", signal.SIGTERM)]
 )

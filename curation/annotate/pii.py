@@ -38,7 +38,7 @@ class Pii(Annotator):
              pii_count  uint32  spans; null where text is null
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     reads: ClassVar[tuple[str, ...]] = ("text",)
     writes: ClassVar[pa.Schema] = columns("pii_spans", "pii_count")
 

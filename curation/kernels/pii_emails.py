@@ -143,7 +143,10 @@ def _label_stop(data_B: U8, at: int, last: int) -> int:
 def _is_top(data_B: U8, start: int, stop: int) -> bool:
     """Say whether a label can be the last one."""
     if stop - start > 4 and data_B[start + 2] == 0x2D and data_B[start + 3] == 0x2D:
-        return bool(data_B[start] | 0x20 == 0x78 and data_B[start + 1] | 0x20 == 0x6E)
+        named = data_B[start] | 0x20 == 0x78 and data_B[start + 1] | 0x20 == 0x6E
+        for at in range(start, stop):
+            named &= data_B[at] < 0x80
+        return bool(named)
     letters = 0
     for at in range(start, stop):
         if data_B[at] < 0x80 and not CLASS[data_B[at]] & LETTER:

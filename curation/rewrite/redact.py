@@ -50,7 +50,7 @@ class RedactPii(Rewriter):
     writes   text             large_string  the text, its personal data replaced; null likewise
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     reads: ClassVar[tuple[str, ...]] = ("text",)
     writes: ClassVar[pa.Schema] = columns("text")
 

@@ -63,6 +63,7 @@ def true_share(question: Question, tokens: float) -> float:
     return best.share
 
 
+@pytest.mark.slow
 def test_the_best_share_of_known_laws_lies_in_its_interval() -> None:
     """The share that a long run is started with would be wrong by more than anybody was told."""
     question = Question(draws=40, general_rise_frac=0.06)
@@ -133,6 +134,7 @@ def test_no_share_within_the_limit_is_said_and_not_guessed() -> None:
     assert "below" in str(found)
 
 
+@pytest.mark.slow
 def test_a_law_that_a_simpler_description_beats_comes_with_a_warning() -> None:
     """Noise would be extrapolated with the authority of a scaling law."""
     rows = table()

@@ -425,6 +425,7 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_workers_do_not_change_the_store(place: Path) -> None:
     """The same corpus, byte for byte, on a laptop and on a server."""
     for workers in ("0", "3"):
@@ -436,6 +437,7 @@ def test_workers_do_not_change_the_store(place: Path) -> None:
     assert build.reasons()["near duplicate"] > 300
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["worker", "main", "interrupt"])
 def test_killed_in_the_middle_of_the_reducer_it_goes_on(place: Path, victim: str) -> None:
     """The longest step of a large build is the likeliest to be cut off."""

@@ -90,6 +90,7 @@ def run(place: Path, store: str, *words: str) -> str:
     return done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["3", "0"])
 def test_a_run_tells_once_that_it_compiles_and_never_again(place: Path, workers: str) -> None:
     """A first run that stands still for a minute looks as if it hung."""
@@ -137,6 +138,7 @@ def test_a_notice_listens_only_while_it_is_entered() -> None:
 # ---------------------------------------------------------------- several at once
 
 
+@pytest.mark.slow
 def test_processes_that_start_cold_at_once_fill_one_cache(tmp_path: Path) -> None:
     """Each worker of a first run compiles; one that reads half a file would fail for good."""
     env = {"XDG_CACHE_HOME": str(tmp_path)}

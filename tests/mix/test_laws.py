@@ -39,6 +39,7 @@ def points(
     return Points(n, d, r, law.losses(n, d, r) * np.exp(draw), run.reshape(-1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.0, 1e-3])
 def test_the_losses_of_a_known_law_are_found_again(noise: float) -> None:
     """Every share that is recommended rests on this fit."""
@@ -51,6 +52,7 @@ def test_the_losses_of_a_known_law_are_found_again(noise: float) -> None:
     assert fit.rmse < 1.2 * noise * 5 + 2e-3
 
 
+@pytest.mark.slow
 def test_outliers_bend_the_law_little() -> None:
     """One diverged run would change what all the others say."""
     clean = points(sizes=(1e6,))
@@ -75,6 +77,7 @@ laws = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(law=laws, noise=st.sampled_from([0.0, 5e-3]), sizes=st.sampled_from([SIZES, SIZES[:1]]))
 def test_a_fitted_loss_falls_with_size_tokens_and_share(
@@ -195,6 +198,7 @@ def test_a_term_that_the_losses_do_not_show_is_dropped() -> None:
     assert fit.law.A > 0
 
 
+@pytest.mark.slow
 def test_held_out_settings_are_predicted_by_fits_that_have_not_seen_them() -> None:
     """The error that everybody is told would be that of the fit on its own points."""
     data = points(sizes=(1e6,), noise=2e-3)
@@ -215,6 +219,7 @@ def test_a_strange_setting_spoils_the_error_when_it_is_held_out() -> None:
     assert error.law >= 1.0 / np.sqrt(len(data)) * 0.9
 
 
+@pytest.mark.slow
 def test_losses_that_are_a_straight_line_are_said_to_be_one() -> None:
     """A law would be trusted where drawing a line through the runs does better."""
     data = points(sizes=(1e6,))
@@ -225,6 +230,7 @@ def test_losses_that_are_a_straight_line_are_said_to_be_one() -> None:
     assert fit_mixture_law(data).sees_share()
 
 
+@pytest.mark.slow
 def test_the_most_tokens_are_predicted_from_fewer() -> None:
     """Interpolation between runs would stand for what the law says of longer ones."""
     data = points(sizes=(1e6,), tokens=(1e6, 2e6, 4e6, 8e6, 1.6e7))
