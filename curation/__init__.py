@@ -96,8 +96,9 @@ if TYPE_CHECKING:
     from curation.recipe import keep_best as keep_best
     from curation.recipe import sample as sample
     from curation.rewrite.chunk import Chunk as Chunk
-    from curation.rewrite.client import LocalModel as LocalModel
     from curation.rewrite.client import ModelServer as ModelServer
+    from curation.rewrite.local import TransformersModel as TransformersModel
+    from curation.rewrite.local import VllmModel as VllmModel
     from curation.rewrite.redact import RedactPii as RedactPii
     from curation.score.bandit import ClusterBandit as ClusterBandit
     from curation.score.clusters import Clusters as Clusters
@@ -217,7 +218,8 @@ _HOME = {
         ("ASK_LLM", "DATAMAN", "EDUCATIONAL", "Choice", "Grade", "Rubric", "YesProb"),
         "annotate.rubrics",
     ),
-    **dict.fromkeys(("LocalModel", "ModelServer"), "rewrite.client"),
+    "ModelServer": "rewrite.client",
+    **dict.fromkeys(("TransformersModel", "VllmModel"), "rewrite.local"),
     **dict.fromkeys(("Criterion", "Pairwise"), "score.pairwise"),
     "QualitySampling": "score.sampling",
     "VoteK": "score.votek",

@@ -98,6 +98,16 @@ class Stage:
             return self.__dict__
         return {**self.__dict__, _TEXT: self._written()}
 
+    @property
+    def most_workers(self) -> int | None:
+        """How many worker processes of a run make sense; None for any number.
+
+        A model that is loaded by each worker says so, and speaks for the stage that holds it.
+        """
+        held = [getattr(self, field.name) for field in dataclasses.fields(self)]
+        found = [getattr(value, "most_workers", None) for value in held]
+        return min((count for count in found if isinstance(count, int)), default=None)
+
     def examples(self) -> pa.RecordBatch | None:
         """Return rows to try the contract on, where made-up columns would not fit each other."""
         return None

@@ -46,7 +46,7 @@ class Judge(Annotator):
     asked about. Only a model that gives the same reply to the same request gives the same grades
     twice: servers that batch do so nearly, at a temperature of 0.
 
-    model       ModelServer or LocalModel (curation.rewrite.client), or anything with their methods
+    model       ModelServer, VllmModel, TransformersModel, or anything with their methods
     rubric      EDUCATIONAL, ASK_LLM, DATAMAN (curation.annotate.rubrics), or one's own
     name        what the columns begin with, so that several judges fit into one recipe
     max_chars   a longer text is cut to so many characters, as the rubric says; 0 for no limit

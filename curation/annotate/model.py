@@ -1,8 +1,8 @@
 """What a stage asks of a language model, and what it is told: the protocol, and no implementation.
 
 A stage holds a model as a setting: a frozen object that can be pickled, with two methods. Those
-that talk to a server or run vLLM stand in ``curation/rewrite/client.py``; a user's own is any
-frozen dataclass with these two methods.
+that talk to a server stand in ``curation/rewrite/client.py``, those that run a model on this
+machine in ``curation/rewrite/local.py``; a user's own is any frozen dataclass with these methods.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from array import array
 from collections.abc import Iterable
@@ -17,7 +18,7 @@ from curation.engine.progress import Progress
 from curation.engine.record import rows_in_error, total, write_record
 from curation.engine.task import Done, Task, run_task
 from curation.errors import DataError, RecipeError, RunStopped
-from curation.recipe import Recipe
+from curation.recipe import Recipe, step_name
 from curation.stage import Reducer, Stage
 from curation.store import PartReader, Store
 
@@ -50,6 +51,10 @@ def run_recipe(
             "a run takes 0 workers or more, and a stall limit above 0.",
             found=f"workers={workers}, stall_s={stall_s}",
         )
+    if (most := most_workers(recipe)) is not None and count > most:
+        if workers is not None:
+            _tell_fewer(recipe, workers, most)
+        count = most
     began = time.time()
     with folder.explaining(), folder.lock():
         run = Run(folder, plan, shown)
@@ -74,6 +79,22 @@ def run_recipe(
             workers=count,
         )
     return build
+
+
+def most_workers(recipe: Recipe) -> int | None:
+    """Return how many workers make sense to all stages of a recipe; None for any number."""
+    limits = [step.most_workers for step in recipe.steps if isinstance(step, Stage)]
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _tell_fewer(recipe: Recipe, workers: int, most: int) -> None:
+    names = [
+        step_name(step)
+        for step in recipe.steps
+        if isinstance(step, Stage) and step.most_workers == most
+    ]
+    line = f"  {most} of {workers} workers: each loads the model of {', '.join(names)}"
+    print(line, file=sys.stderr, flush=True)
 
 
 def usable_cores() -> int:

@@ -1,8 +1,8 @@
-"""The one file that talks to language models: a server that speaks OpenAI's form, or vLLM here.
+"""Language models by their server: one that speaks OpenAI's form. Models of this machine: local.py.
 
-Both are settings of a stage and satisfy ``annotate.model.Model``. What decides a reply (model,
+All are settings of a stage and satisfy ``annotate.model.Model``. What decides a reply (model,
 temperature, seed) is part of the stage's identity; the address, the number of requests at a time
-and how long to wait are not. A connection or an engine is opened when first used, once a process.
+and how long to wait are not. A connection is opened when first used, once a process.
 
 Trade-off: a server's requests run in one thread of their own with an event loop, so that a
 notebook, which has a loop already, can ask too, and so that Ctrl-C can cancel what is in flight.
@@ -27,7 +27,9 @@ from curation.annotate.model import Reply as Reply
 from curation.annotate.model import Request as Request
 from curation.errors import RecipeError, ResourceError, needed
 from curation.rewrite.journal import journal_of, request_key
-from curation.stage import content_hash, pulse
+from curation.rewrite.local import TransformersModel as TransformersModel
+from curation.rewrite.local import VllmModel as VllmModel
+from curation.stage import pulse
 
 #: How often a waiting stage says that it lives; requests end by their own limit.
 _PULSE_S = 2.0
@@ -304,95 +306,3 @@ def _as_reply(made: Any) -> Reply:
 
 def _count(tokens: Any) -> int:
     return min(max(int(tokens or 0), 0), 2**31)
-
-
-# ---------------------------------------------------------------- vLLM in this process
-
-
-@dataclass(frozen=True, kw_only=True, repr=False)
-class LocalModel:
-    """A model folder that vLLM runs inside the worker, on its GPU.
-
-    Every worker loads the model: run with --workers 1. The folder's content is part of the stage's
-    identity. Written against vLLM's documented offline API (LLM.chat, SamplingParams).
-
-    model       folder with weights, tokenizer and chat template
-    max_tokens  of prompt and reply together (vLLM's max_model_len); 0 for what the model says
-    batch_rows  requests handed to vLLM at a time
-    """
-
-    model: str
-    temperature: float = 0.0
-    seed: int = 0
-    max_tokens: int = 0
-    batch_rows: int = 256
-
-    def __post_init__(self) -> None:
-        if self.temperature < 0 or self.max_tokens < 0 or self.batch_rows < 1:
-            raise RecipeError(
-                "LocalModel takes no such settings.",
-                found=f"temperature={self.temperature}, max_tokens={self.max_tokens}, "
-                f"batch_rows={self.batch_rows}",
-            )
-
-    def __repr__(self) -> str:
-        return f"LocalModel({self.model!r})"
-
-    def facts(self) -> Mapping[str, object]:
-        return {
-            "model": content_hash(self.model),
-            "temperature": float(self.temperature),
-            "seed": self.seed,
-            "max_tokens": self.max_tokens,
-        }
-
-    def generate(self, requests: Sequence[Request]) -> list[Reply]:
-        replies: list[Reply] = []
-        for start in range(0, len(requests), self.batch_rows):
-            replies += self._answer(requests[start : start + self.batch_rows])
-            pulse()
-        return replies
-
-    def _answer(self, requests: Sequence[Request]) -> list[Reply]:
-        """Answer a batch; where vLLM refuses it, one by one, to find which it is."""
-        vllm, engine = needed("vllm", "vllm"), _engine(self)
-        talks = [[{"role": r, "content": t} for r, t in ask.messages] for ask in requests]
-        try:
-            made = engine.chat(talks, [self._sampling(vllm, ask) for ask in requests])
-        except ValueError as error:  # a prompt longer than the model takes
-            if len(requests) == 1:
-                return [Reply(error=f"vLLM: {_message(error)}")]
-            return [reply for ask in requests for reply in self._answer([ask])]
-        return [_from_vllm(one) for one in made]
-
-    def _sampling(self, vllm: Any, request: Request) -> Any:
-        temperature, seed = request.sampling(self.temperature, self.seed)
-        return vllm.SamplingParams(
-            temperature=temperature,
-            seed=seed,
-            max_tokens=request.max_tokens,
-            logprobs=request.top_logprobs or None,
-        )
-
-
-@lru_cache(maxsize=1)
-def _engine(settings: LocalModel) -> Any:
-    vllm = needed("vllm", "vllm")
-    if not os.path.isdir(settings.model):
-        raise ResourceError(
-            f"no model folder at {settings.model}.", remedy="name a folder with weights"
-        )
-    longest = {"max_model_len": settings.max_tokens} if settings.max_tokens else {}
-    return vllm.LLM(model=settings.model, seed=settings.seed, **longest)
-
-
-def _from_vllm(made: Any) -> Reply:
-    said = made.outputs[0]
-    first = said.logprobs[0].values() if said.logprobs else ()
-    return Reply(
-        text=said.text,
-        finish=said.finish_reason or "",
-        prompt_tokens=len(made.prompt_token_ids or ()),
-        completion_tokens=len(said.token_ids),
-        first_logprob=tuple((top.decoded_token or "", float(top.logprob)) for top in first),
-    )

@@ -108,7 +108,7 @@ class Pairwise(Reducer):
     warning says how many there are and how a reply begins. Where none at all could be read, the
     run ends with a DataError.
 
-    model       ModelServer or LocalModel (curation.rewrite.client), or anything with their methods
+    model       ModelServer, VllmModel, TransformersModel, or anything with their methods
     pairs       how many; documents times 5 to 10 gives scores that hold
     criteria    QURATING, or one's own
     votes       draws for each order; more than one want a temperature above 0

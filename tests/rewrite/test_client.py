@@ -8,10 +8,8 @@ import socket
 import sys
 import threading
 import time
-import types
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +17,7 @@ import pytest
 from curation.annotate.model import RETRY_TEMPERATURE, Model, Request
 from curation.errors import RecipeError, ResourceError
 from curation.rewrite import client
-from curation.rewrite.client import DEAD_AFTER, LocalModel, ModelServer
+from curation.rewrite.client import DEAD_AFTER, ModelServer
 from tests.conftest import wait_until
 from tests.rewrite.server import Stand, standing
 
@@ -249,84 +247,11 @@ def test_settings_that_make_no_sense_are_told_at_once(wrong: dict[str, Any]) -> 
 # ---------------------------------------------------------------- vLLM, by a stand-in
 
 
-class FakeLLM:
-    """Stands for vllm.LLM: its documented arguments and outputs, no model."""
-
-    made: list[dict[str, Any]] = []  # noqa: RUF012
-    batches: list[int] = []  # noqa: RUF012
-
-    def __init__(self, **settings: Any) -> None:
-        self.made.append(settings)
-
-    def chat(self, messages: list[Any], sampling_params: list[Any]) -> list[Any]:
-        self.batches.append(len(messages))
-        if any("REFUSE" in talk[-1]["content"] for talk in messages):
-            raise ValueError("the prompt is longer than max_model_len")
-        return [self.output(t, p) for t, p in zip(messages, sampling_params, strict=True)]
-
-    def output(self, talk: list[dict[str, str]], sampling: Any) -> Any:
-        text = talk[-1]["content"]
-        top = types.SimpleNamespace(logprob=-0.5, rank=1, decoded_token="yes")
-        said = types.SimpleNamespace(
-            text=f"{text} {sampling.seed} {sampling.temperature}",
-            token_ids=[1, 2],
-            finish_reason="stop",
-            logprobs=[{7: top}] if sampling.logprobs else None,
-        )
-        return types.SimpleNamespace(prompt_token_ids=[1, 2, 3], outputs=[said])
-
-
-@pytest.fixture
-def fake_vllm(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FakeLLM]]:
-    module: Any = types.ModuleType("vllm")
-    module.LLM, module.SamplingParams = FakeLLM, types.SimpleNamespace
-    monkeypatch.setitem(sys.modules, "vllm", module)
-    FakeLLM.made, FakeLLM.batches = [], []
-    client._engine.cache_clear()
-    yield FakeLLM
-    client._engine.cache_clear()
-
-
-def test_vllm_is_asked_in_batches_and_finds_the_request_it_refuses(
-    fake_vllm: type[FakeLLM], tmp_path: Path
-) -> None:
-    """One prompt too long would end the batch of a run on a GPU."""
-    model = LocalModel(model=str(tmp_path), batch_rows=3, max_tokens=64)
-    requests = [asked(text, top_logprobs=2) for text in ("a", "b", "c", "d", "REFUSE")]
-    replies = model.generate([*requests, asked("e", attempt=1)])
-    assert [r.text.split(" ")[0] for r in replies] == ["a", "b", "c", "d", "", "e"]
-    assert replies[4].error == "vLLM: the prompt is longer than max_model_len"
-    assert replies[5].text == f"e 1 {RETRY_TEMPERATURE}"
-    assert (replies[0].prompt_tokens, replies[0].completion_tokens) == (3, 2)
-    assert replies[0].first_logprob == (("yes", -0.5),)
-    assert replies[5].first_logprob == ()
-    assert fake_vllm.made == [{"model": str(tmp_path), "seed": 0, "max_model_len": 64}]
-    assert fake_vllm.batches == [3, 3, 1, 1, 1]
-    assert isinstance(model, Model)
-
-
-def test_a_local_model_is_known_by_its_content(tmp_path: Path) -> None:
-    """Other weights in the same folder would pass for the grades of the first."""
-    (tmp_path / "weights").write_text("1")
-    before = LocalModel(model=str(tmp_path)).facts()
-    (tmp_path / "weights").write_text("2")
-    assert LocalModel(model=str(tmp_path)).facts() != before
-    with pytest.raises(ResourceError, match="no file or folder"):
-        LocalModel(model=str(tmp_path / "absent")).facts()
-    with pytest.raises(RecipeError):
-        LocalModel(model="m", batch_rows=0)
-
-
-@pytest.mark.parametrize(("package", "extra"), [("openai", "llm"), ("vllm", "vllm")])
 def test_a_missing_package_is_told_with_what_installs_it(
-    monkeypatch: pytest.MonkeyPatch, package: str, extra: str, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whoever took the small core would see a traceback."""
-    monkeypatch.setitem(sys.modules, package, None)
-    client._engine.cache_clear()
-    model: Model = (
-        ModelServer(model="m") if package == "openai" else LocalModel(model=str(tmp_path))
-    )
-    with pytest.raises(ResourceError, match=package) as caught:
-        model.generate([asked("x")])
-    assert f"curation[{extra}]" in caught.value.facts["remedy"]
+    monkeypatch.setitem(sys.modules, "openai", None)
+    with pytest.raises(ResourceError, match="openai") as caught:
+        ModelServer(model="m").generate([asked("x")])
+    assert "curation[llm]" in caught.value.facts["remedy"]
