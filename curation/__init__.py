@@ -99,6 +99,7 @@ if TYPE_CHECKING:
     from curation.rewrite.client import ModelServer as ModelServer
     from curation.rewrite.local import TransformersModel as TransformersModel
     from curation.rewrite.local import VllmModel as VllmModel
+    from curation.rewrite.ledger import reply_costs as reply_costs
     from curation.rewrite.redact import RedactPii as RedactPii
     from curation.score.bandit import ClusterBandit as ClusterBandit
     from curation.score.clusters import Clusters as Clusters
@@ -226,6 +227,7 @@ _HOME = {
     "Chunk": "rewrite.chunk",
     "Pii": "annotate.pii",
     "RedactPii": "rewrite.redact",
+    "reply_costs": "rewrite.ledger",
     **dict.fromkeys(("Ablation", "Arm"), "ablate.arms"),
     "Base": "ablate.base",
     **dict.fromkeys(("Mining", "Selector"), "mining"),

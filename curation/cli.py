@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from curation import cli_classifier, cli_correlate, cli_harness, cli_mining
+from curation import cli_classifier, cli_correlate, cli_costs, cli_harness, cli_mining
 from curation.console import DEFAULT_STORE, PASS_ON, StorePath, interrupt, progress, say
 from curation.errors import CurationError, RecipeError, RunStopped
 
@@ -263,7 +263,7 @@ def check(
         _check_recipe(_load(target, context.args))
 
 
-for module in (cli_classifier, cli_correlate, cli_mining, cli_harness):
+for module in (cli_classifier, cli_correlate, cli_costs, cli_mining, cli_harness):
     module.register(app)
 
 

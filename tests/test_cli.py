@@ -22,6 +22,7 @@ COMMANDS = (
     *(
         "train-classifier",
         "correlate",
+        "costs",
         "select",
         "tokenize",
         "train",

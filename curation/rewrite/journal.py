@@ -7,12 +7,17 @@ folder is STORE/replies, so that a stage whose reading of the replies has change
 were deleted, asks nothing again either. It may be deleted at any time at that price.
 
 Trade-off: SQLite's write-ahead log wants all processes on one machine, and a disk of that machine.
+What is written survives the end of any process at once, and the end of the machine but for the
+last replies: waiting for the disk at each would cost more than they do.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import json
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
@@ -20,7 +25,6 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from curation import stage
 from curation.annotate.model import Reply, Request
@@ -34,8 +38,17 @@ create table if not exists replies (
     key text primary key, model text not null, purpose text not null,
     prompt_tokens integer not null, completion_tokens integer not null, seconds real not null,
     asked_at text not null default current_timestamp, reply text not null
-) without rowid
+)
 """
+#: SQLite's names of errors, or their beginnings → what to do about it.
+_REMEDIES = {
+    "SQLITE_FULL": "free space and run the same command again: the replies so far are kept",
+    "SQLITE_IOERR": "look at the disk and run the same command again: the replies so far are kept",
+    "SQLITE_NOTADB": "move the file away and run again; what it held is asked once more",
+    "SQLITE_CORRUPT": "move the file away and run again; what it held is asked once more",
+    "SQLITE_BUSY": "end the process that holds the file, and run the same command again",
+}
+_REMEDY = "name a folder on a disk of this machine that can be written: journal=PATH"
 
 
 def request_key(facts: Mapping[str, object], request: Request) -> str:
@@ -47,7 +60,12 @@ def request_key(facts: Mapping[str, object], request: Request) -> str:
 def journal_of(folder: str) -> Journal | None:
     """Return the journal of a folder, or of the run under way where none is named, if one is."""
     where = folder or stage.REPLIES
-    return _opened(str(Path(where).absolute())) if where else None
+    if not where:
+        return None
+    name = str(Path(where).absolute())
+    if not _opened(name).is_there():  # deleted, perhaps to have all asked anew
+        _opened.cache_clear()
+    return _opened(name)
 
 
 @lru_cache(maxsize=8)
@@ -60,50 +78,98 @@ class Journal:
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
+        self.path = Path(folder) / FILE_NAME
         self._lock = threading.Lock()
-        with self._explaining():
+        with _explaining(self.path):
             Path(folder).mkdir(parents=True, exist_ok=True)
-            self._file = sqlite3.connect(
-                Path(folder) / FILE_NAME,
-                timeout=_WAIT_S,
-                isolation_level=None,
-                check_same_thread=False,
-            )
-            self._file.execute("pragma journal_mode = wal")
-            self._file.execute("pragma synchronous = normal")
-            self._file.execute(_TABLE)
+            with _alone(Path(folder) / "opening"):  # the change to a log waits for nobody
+                self._file = sqlite3.connect(
+                    self.path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
+                )
+                self._file.execute("pragma journal_mode = wal")
+                self._file.execute("pragma synchronous = normal")
+                self._file.execute(_TABLE)
+            self._inode = self.path.stat().st_ino
+
+    def is_there(self) -> bool:
+        """Tell whether the file that was opened is still the one of this name."""
+        try:
+            return self.path.stat().st_ino == self._inode
+        except OSError:
+            return False
 
     def get(self, key: str) -> Reply | None:
         """Return a reply that an earlier call was given, or None."""
-        with self._explaining(), self._lock:
+        with _explaining(self.path), self._lock:
             found = self._file.execute("select reply from replies where key = ?", (key,)).fetchone()
-        return None if found is None else _reply(json.loads(found[0]))
+        return None if found is None else _reply(found[0])
 
-    def add(self, key: str, model: str, purpose: str, reply: Reply, seconds: float) -> None:
-        """Keep a reply; one without an answer is not kept, so that it is asked for again."""
+    def add(self, key: str, model: str, purpose: str, reply: Reply, seconds: float) -> Reply:
+        """Keep a reply, and return the one that is kept: another process may have been faster.
+
+        One without an answer is not kept, so that it is asked for again.
+        """
         if reply.error is not None:
-            return
+            return reply
         told = json.dumps(asdict(reply))
         row = (key, model, purpose, reply.prompt_tokens, reply.completion_tokens, seconds, told)
         columns = "key, model, purpose, prompt_tokens, completion_tokens, seconds, reply"
-        with self._explaining(), self._lock:
-            self._file.execute(
-                f"insert or replace into replies ({columns}) values (?, ?, ?, ?, ?, ?, ?)", row
-            )
+        add = f"insert into replies ({columns}) values (?, ?, ?, ?, ?, ?, ?) on conflict do nothing"
+        with _explaining(self.path), self._lock:
+            is_new = self._file.execute(add, row).rowcount > 0
+        return reply if is_new else self.get(key) or reply
 
-    @contextmanager
-    def _explaining(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, sqlite3.Error) as error:
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Hold a lock file against other processes; they wait until it is free."""
+    with open(lock, "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def reading(folder: str) -> Iterator[sqlite3.Connection]:
+    """Open a folder's replies for reading only, also while a run adds to them."""
+    path = Path(folder) / FILE_NAME
+    with _explaining(path):
+        if not path.exists():
             raise ResourceError(
-                "the journal of replies cannot be used.",
-                path=self.folder,
-                found=f"{error}",
-                remedy="name a folder on a disk of this machine that can be written: journal=PATH",
-            ) from error
+                "no replies are kept here.", path=path, remedy="name the store of a run that asked"
+            )
+        # without its log's index, in a folder that is read-only, SQLite opens no file as it is
+        is_still = (
+            not os.access(folder, os.W_OK) and not path.with_name(f"{FILE_NAME}-shm").exists()
+        )
+        mode = "immutable=1" if is_still else "mode=ro"
+        file = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=_WAIT_S)
+        try:
+            yield file
+        finally:
+            file.close()
 
 
-def _reply(facts: dict[str, Any]) -> Reply:
-    top = tuple((str(token), float(prob)) for token, prob in facts.pop("first_logprob"))
-    return Reply(**facts, first_logprob=top)
+@contextmanager
+def _explaining(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        name = getattr(error, "sqlite_errorname", "")
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            name = "SQLITE_FULL"
+        remedy = next(
+            (told for known, told in _REMEDIES.items() if name.startswith(known)), _REMEDY
+        )
+        raise ResourceError(
+            "the journal of replies cannot be used.", path=path, found=f"{error}", remedy=remedy
+        ) from error
+
+
+def _reply(told: str) -> Reply | None:
+    """Read a reply; None for one that other versions of the package wrote: it is asked again."""
+    try:
+        facts = json.loads(told)
+        top = tuple((str(token), float(prob)) for token, prob in facts.pop("first_logprob"))
+        return Reply(**facts, first_logprob=top)
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return None

@@ -2,24 +2,31 @@
 
 What it does is decided by marks in the last message, so that tests need no state: REFUSE (400),
 BROKEN (500), SLOW (sleeps), NOTJSON, NOCHOICE, GARBLED (a reply that cannot be read), GARBLEDONCE
-(at the first draw only), HIGH (a grade out of range), LONG (cut), NOLOGPROBS. Grades grow with the
-number of times that "good" occurs.
+(at the first draw only), HIGH (a grade out of range), LONG (cut), NOLOGPROBS, ABORT (broken off),
+LOSE (the connection is closed), ECHO (a reply that belongs to this text and seed alone). Grades
+grow with the number of times that "good" occurs. Faults at random fall on ``fault_frac`` of all.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import random
 import re
+import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from curation.annotate.rubrics import DATAMAN_CRITERIA
+
+#: What a faulty server does in place of an answer.
+FAULTS = ("before", "middle", "429", "503", "500", "page", "garbage", "empty", "slow")
 
 
 @dataclass
@@ -28,14 +35,26 @@ class Stand:
 
     failing    status → how often it is given before requests are answered
     always     status given to all; 0 for none
+    headers    of answers that are no 200, beside Retry-After at 429
     logprobs   told, ignored (left out), or refused (400)
+    schemas    kept, or refused (400)
+    fault_frac share of requests that meet one of FAULTS, drawn by their number and ``fault_seed``
+    faults     fault → how often it was met
+    answers    how many were answered
     """
 
     url: str = ""
     requests: list[dict[str, Any]] = field(default_factory=list)
     failing: dict[int, int] = field(default_factory=dict)
     always: int = 0
+    headers: dict[str, str] = field(default_factory=lambda: {"Retry-After": "0.05"})
     logprobs: str = "told"
+    schemas: str = "kept"
+    fault_frac: float = 0.0
+    fault_seed: int = 0
+    faults: dict[str, int] = field(default_factory=dict)
+    answers: int = 0
+    connections: set[socket.socket] = field(default_factory=set)
     slow_s: float = 5.0
     dropped: int = 0
     at_once: int = 0
@@ -48,15 +67,24 @@ class Stand:
 
 
 @contextmanager
-def standing() -> Iterator[Stand]:
-    """Run the server while the block runs."""
+def standing(port: int = 0) -> Iterator[Stand]:
+    """Run the server while the block runs; at the end every connection is cut."""
     stand = Stand()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def log_message(self, *_: object) -> None:
             pass
+
+        def setup(self) -> None:
+            stand.connections.add(self.request)
+            super().setup()
+
+        def finish(self) -> None:
+            stand.connections.discard(self.request)
+            super().finish()
 
         def do_POST(self) -> None:
             length = int(self.headers["Content-Length"])
@@ -65,30 +93,43 @@ def standing() -> Iterator[Stand]:
                 stand.requests.append({**body, "key": self.headers["Authorization"]})
                 stand.at_once += 1
                 stand.most_at_once = max(stand.most_at_once, stand.at_once)
+                fault = fault_of(stand, len(stand.requests))
             try:
-                status, answer = answer_to(stand, body)
-                self.reply(status, answer)
+                if fault == "slow":
+                    time.sleep(stand.slow_s)
+                status, answer = answer_to(stand, body) if fault in ("", "slow") else wrong(fault)
+                self.reply(status, answer, cut=fault == "middle")
             except (BrokenPipeError, ConnectionResetError):
                 stand.dropped += 1
             finally:
                 with stand.lock:
                     stand.at_once -= 1
 
-        def reply(self, status: int, answer: str) -> None:
+        def reply(self, status: int, answer: str, *, cut: bool) -> None:
+            if not status:
+                self.close_connection = True
+                return
             data = answer.encode()
+            head = {"Content-Type": "text/html" if answer.startswith("<") else "application/json"}
+            head["Content-Length"] = str(len(data))
+            head |= stand.headers if status == 429 else {}
             self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            if status == 429:
-                self.send_header("Retry-After", "0.05")
+            for name, value in head.items():
+                self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(data)
+            self.wfile.write(data[: len(data) // 2] if cut else data)
+            self.close_connection |= cut
+            with stand.lock:
+                stand.answers += status == 200 and not cut
 
     class Server(ThreadingHTTPServer):
         request_queue_size = 256  # connections that come at once are not refused
         daemon_threads = True
 
-    server = Server(("127.0.0.1", 0), Handler)
+        def handle_error(self, *_: object) -> None:
+            pass  # a connection that was cut
+
+    server = Server(("127.0.0.1", port), Handler)
     stand.url = f"http://127.0.0.1:{server.server_port}/v1"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
@@ -96,8 +137,34 @@ def standing() -> Iterator[Stand]:
         yield stand
     finally:
         server.shutdown()
+        server.socket.close()
+        for connection in list(stand.connections):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         server.server_close()
         thread.join()
+
+
+def fault_of(stand: Stand, number: int) -> str:
+    """Return the fault that the request of this number meets; an empty text for none."""
+    drawn = random.Random(f"{stand.fault_seed} {number}")
+    if drawn.random() >= stand.fault_frac:
+        return ""
+    fault = drawn.choice(FAULTS)
+    stand.faults[fault] = stand.faults.get(fault, 0) + 1
+    return fault
+
+
+def wrong(fault: str) -> tuple[int, str]:
+    """Return the status and the body of what is no answer; status 0 for none at all."""
+    answers = {
+        "before": (0, ""),
+        "middle": (200, json.dumps(completion({"model": "m"}, "good", told=False))),
+        "page": (200, "<html><body>a proxy</body></html>"),
+        "garbage": (200, '{"id": 1, "choices": [{"mess'),
+        "empty": (200, json.dumps({"id": "1", "object": "chat.completion", "choices": []})),
+    }
+    return answers.get(fault) or (int(fault), error("by chance"))
 
 
 def answer_to(stand: Stand, body: dict[str, Any]) -> tuple[int, str]:
@@ -112,6 +179,10 @@ def answer_to(stand: Stand, body: dict[str, Any]) -> tuple[int, str]:
         return stand.always, error("never")
     if stand.logprobs == "refused" and body.get("logprobs"):
         return 400, error("logprobs are not supported by this model")
+    if stand.schemas == "refused" and body.get("response_format"):
+        return 400, error("response_format is not supported")
+    if "LOSE" in text:
+        return 0, ""
     if "REFUSE" in text:
         return 400, error("this model's maximum context length is 4096 tokens")
     if "BROKEN" in text:
@@ -131,10 +202,12 @@ def error(message: str) -> str:
 
 def completion(body: dict[str, Any], text: str, *, told: bool) -> dict[str, Any]:
     said = reply_to(text, int(body.get("seed") or 0))
+    if body.get("response_format"):
+        said = json.dumps({"reply": said})
     choice: dict[str, Any] = {
         "index": 0,
         "message": {"role": "assistant", "content": said},
-        "finish_reason": "length" if "LONG" in text else "stop",
+        "finish_reason": "length" if "LONG" in text else "abort" if "ABORT" in text else "stop",
         "logprobs": None,
     }
     if body.get("logprobs") and told and "NOLOGPROBS" not in text:
@@ -158,7 +231,9 @@ def goodness(text: str) -> int:
 
 
 def reply_to(text: str, seed: int) -> str:
-    """Return the reply: a comparison, DataMan's lines, yes or no, or a grade."""
+    """Return the reply: an echo, a comparison, DataMan's lines, yes or no, or a grade."""
+    if "ECHO" in text:
+        return f"echo {hashlib.sha256(f'{seed} {text}'.encode()).hexdigest()}"
     if "GARBLEDONCE" in text:
         return "Hm." if seed == 0 else "Educational score: 1"
     if "GARBLED" in text:

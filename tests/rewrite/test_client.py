@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import signal
 import socket
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -16,10 +18,17 @@ import pytest
 
 from curation.annotate.model import RETRY_TEMPERATURE, Model, Request
 from curation.errors import RecipeError, ResourceError
-from curation.rewrite import client
-from curation.rewrite.client import DEAD_AFTER, ModelServer
+from curation.rewrite import client, faults
+from curation.rewrite.client import ModelServer
+from curation.rewrite.server import DEAD_AFTER
 from tests.conftest import wait_until
-from tests.rewrite.server import Stand, standing
+from tests.rewrite.server import FAULTS, Stand, reply_to, standing
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faults, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(faults, "LONGEST_PAUSE_S", 0.1)
 
 
 @pytest.fixture
@@ -29,7 +38,8 @@ def stand() -> Iterator[Stand]:
 
 
 def server(stand: Stand, **settings: Any) -> ModelServer:
-    return ModelServer(**{"model": "m", "base_url": stand.url, "retries": 1, **settings})
+    few: dict[str, Any] = {"retries": 1, "patience_s": 5.0}
+    return ModelServer(**{"model": "m", "base_url": stand.url, **few, **settings})
 
 
 def asked(text: str, **settings: Any) -> Request:
@@ -59,7 +69,7 @@ def test_replies_come_in_the_order_of_the_requests(stand: Stand) -> None:
 def test_so_many_requests_are_made_at_a_time(stand: Stand) -> None:
     """A server's batches would stay empty, or a provider's limit be passed."""
     stand.slow_s = 0.4
-    server(stand, concurrency=3).generate([asked("SLOW")] * 6)
+    server(stand, concurrency=3).generate([asked(f"SLOW {n}") for n in range(6)])
     assert stand.most_at_once == 3
 
 
@@ -131,30 +141,214 @@ def test_what_every_row_would_meet_ends_the_run(
     """Rows would be stored in error for ever, for a key that was mistyped."""
     stand.always = status
     with pytest.raises(ResourceError) as caught:
-        server(stand, retries=0).generate([asked("x")])
+        server(stand, retries=0, patience_s=0).generate([asked("x")])
     assert told in str(caught.value)
     assert remedy in caught.value.facts["remedy"]
     assert pickle.loads(pickle.dumps(caught.value)).facts == caught.value.facts
 
 
-def test_a_server_that_fails_on_all_is_told_and_not_stored(stand: Stand) -> None:
+def many(mark: str, count: int) -> list[Request]:
+    return [asked(f"{mark} {n}") for n in range(count)]
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_a_server_that_fails_on_all_is_told_and_not_stored(stand: Stand, status: int) -> None:
     """A server out of memory would turn a whole shard into error rows."""
-    stand.always = 500
-    few = server(stand, retries=0).generate([asked("x")] * (DEAD_AFTER - 1))
+    stand.always = status
+    few = server(stand, retries=0).generate(many("x", DEAD_AFTER - 1))
     assert all(reply.error for reply in few)
     with pytest.raises(ResourceError, match="answers no request"):
-        server(stand, retries=0).generate([asked("x")] * DEAD_AFTER)
+        server(stand, retries=0).generate(many("y", DEAD_AFTER))
 
 
-def test_a_server_that_is_not_there_is_named_with_the_remedy() -> None:
+def test_many_bad_requests_in_a_row_do_not_pass_for_a_dead_server(stand: Stand) -> None:
+    """A run of which only the bad rows are left would end at them for ever."""
+    bad = server(stand, retries=0).generate(many("BROKEN", 2 * DEAD_AFTER))
+    assert all("inside" in str(reply.error) for reply in bad)
+    assert 1 <= stand.texts().count("Say yes.") <= 2
+
+
+def test_a_server_that_is_not_there_is_named_with_the_remedy(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """The first mistake that everybody makes."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{held.getsockname()[1]}/v1"
+        absent = ModelServer(model="m", base_url=url, retries=0, patience_s=0.2)
         with pytest.raises(ResourceError, match="no server answers") as caught:
-            ModelServer(model="m", base_url=url, retries=0).generate([asked("x")] * 3)
+            absent.generate(many("x", 3))
     assert "vllm serve m" in caught.value.facts["remedy"]
     assert caught.value.facts["server"] == url
+    told = capsys.readouterr().err
+    assert told.count("no server answers") == 1  # at once, and not when patience is at its end
+    assert "asked again for up to 0.2 s" in told
+
+
+# ---------------------------------------------------------------- faults that pass
+
+
+def test_a_server_that_comes_late_costs_a_pause_only(stand: Stand) -> None:
+    """A run that was started with its server would have to be started again."""
+    with standing() as first:
+        port = int(first.url.split(":")[2].split("/")[0])
+    late = ModelServer(model="m", base_url=first.url, retries=0, patience_s=20)
+    found: list[Any] = []
+    asking = threading.Thread(target=lambda: found.extend(late.generate(many("ECHO", 20))))
+    asking.start()
+    time.sleep(0.4)
+    with standing(port):
+        asking.join()
+    assert [reply.error for reply in found] == [None] * 20
+
+
+def test_a_server_that_is_started_again_costs_no_row(stand: Stand) -> None:
+    """One crash of a server in a run of days would leave holes."""
+    requests = many("ECHO SLOW", 60)
+    with standing() as first:
+        port = int(first.url.split(":")[2].split("/")[0])
+        model = ModelServer(model="m", base_url=first.url, retries=2, patience_s=20)
+        found: list[Any] = []
+        asking = threading.Thread(target=lambda: found.extend(model.generate(requests)))
+        first.slow_s = 0.05
+        asking.start()
+        wait_until(lambda: first.answers > 10)
+    time.sleep(0.3)
+    with standing(port) as second:
+        second.slow_s = 0.05
+        asking.join()
+        assert [reply.error for reply in found] == [None] * 60
+        assert len({reply.text for reply in found}) == 60
+        assert second.answers <= 60 - first.answers + 8  # those in flight are paid for again
+
+
+def test_a_request_that_kills_the_server_is_found_and_the_others_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One prompt that crashes an engine would end every run, or take its company along."""
+    deaths = threading.Event()
+    found: list[Any] = []
+    with standing() as first:
+        port = int(first.url.split(":")[2].split("/")[0])
+    model = ModelServer(model="m", base_url=first.url, retries=20, patience_s=20, concurrency=8)
+    requests = [*many("ECHO SLOW", 10), asked("LOSE"), *many("ECHO SLOW more", 10)]
+
+    def ask() -> None:
+        found.extend(model.generate(requests))
+        deaths.set()
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    killed = 0
+    while not deaths.is_set():
+        with standing(port) as stand:
+            stand.slow_s = 0.02
+            wait_until(lambda s=stand: deaths.is_set() or "LOSE" in s.texts())
+            killed += "LOSE" in stand.texts()
+        deaths.wait(0.25)  # it stays away so long
+    asking.join()
+    assert [n for n, reply in enumerate(found) if reply.error] == [10]
+    assert "onnection" in found[10].error
+    assert killed == 4
+
+
+def test_nothing_is_lost_or_doubled_where_a_third_of_requests_fails(stand: Stand) -> None:
+    """The main promise to whoever pays for a million replies."""
+    stand.fault_frac, stand.slow_s = 0.3, 0.5
+    model = server(stand, retries=10, timeout_s=0.3, concurrency=16)
+    requests = many("ECHO", 150)
+    replies = model.generate(requests)
+    assert [reply.text for reply in replies] == [reply_to(f"ECHO {n}", 0) for n in range(150)]
+    assert len(stand.faults) == len(FAULTS)
+
+
+def test_what_is_asked_at_a_429_is_heeded_by_all_requests(stand: Stand) -> None:
+    """A provider would shut out whoever goes on asking."""
+    stand.failing, stand.headers = {429: 1}, {"Retry-After": "0.6"}
+    began = time.monotonic()
+    model = server(stand, concurrency=1)
+    model.generate(many("good", 3))
+    assert time.monotonic() - began >= 0.6
+    assert len(stand.requests) == 4
+    stand.failing, stand.headers = {429: 1}, {"Retry-After": "3600"}
+    with pytest.raises(ResourceError, match="keeps asking to wait"):
+        model.generate([asked("other")])
+
+
+def test_a_429_counts_against_no_request(stand: Stand) -> None:
+    """A busy hour of a provider would leave error rows."""
+    stand.failing, stand.headers = {429: 12, 503: 12}, {}
+    replies = server(stand, retries=0, concurrency=4).generate(many("good", 5))
+    assert [reply.error for reply in replies] == [None] * 5
+
+
+def test_the_answer_has_to_be_whole_in_time(stand: Stand) -> None:
+    """A server that sends a byte now and then would hold a request for ever."""
+
+    def trickle(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection, suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n")
+            while True:
+                connection.sendall(b" ")
+                time.sleep(0.05)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        slow = threading.Thread(target=trickle, args=(listening,))
+        slow.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+        model = ModelServer(model="m", base_url=url, retries=0, timeout_s=0.3)
+        (reply,) = model.generate([asked("x")])
+        slow.join()
+    assert reply.error == "the model server: the request timed out after 0.3 s"
+
+
+def test_a_reply_that_the_server_broke_off_is_no_reply(stand: Stand) -> None:
+    """Half a text would be kept as a whole one when a server is shut down."""
+    (reply,) = server(stand, retries=0).generate([asked("ABORT")])
+    assert "broken off" in str(reply.error)
+
+
+def test_requests_a_minute_are_not_passed(stand: Stand) -> None:
+    """A provider would answer 429, or send a bill."""
+    began = time.monotonic()
+    server(stand, requests_per_minute=600).generate(many("good", 18))
+    assert time.monotonic() - began >= 0.65  # ten a second, and what one second brings at once
+    began = time.monotonic()
+    server(stand, tokens_per_minute=6000).generate([asked(f"{n}", max_tokens=100) for n in "ab"])
+    assert len(stand.requests) == 20
+
+
+# ---------------------------------------------------------------- what is sent
+
+
+def test_equal_requests_of_a_call_are_sent_once(stand: Stand) -> None:
+    """A page that is in a corpus a hundred times would be paid for a hundred times."""
+    first, second, third = server(stand).generate([asked("good"), asked("x"), asked("good")])
+    assert first == third != second
+    assert sorted(stand.texts()) == ["good", "x"]
+
+
+def test_stop_strings_and_schemas_are_sent(stand: Stand) -> None:
+    """Replies would run on, or be no JSON."""
+    schema = '{"type": "object", "properties": {"reply": {"type": "string"}}}'
+    (reply,) = server(stand).generate([asked("ECHO", stop=("END",), top_p=0.9, json_schema=schema)])
+    sent = stand.requests[0]
+    assert (sent["stop"], sent["top_p"]) == (["END"], 0.9)
+    assert sent["response_format"]["type"] == "json_schema"
+    assert sent["response_format"]["json_schema"]["schema"] == json.loads(schema)
+    assert json.loads(reply.text) == {"reply": reply_to("ECHO", 0)}
+    server(stand).generate([asked("x")])
+    assert not {"stop", "top_p", "response_format"} & stand.requests[1].keys()
+
+
+def test_a_server_that_knows_no_schemas_is_asked_without_and_not_twice(stand: Stand) -> None:
+    """Stages that want JSON would run on few servers, at twice the number of requests."""
+    stand.schemas = "refused"
+    model = server(stand, concurrency=1)
+    replies = model.generate([asked(f"ECHO {n}", json_schema="{}") for n in range(3)])
+    assert [reply.text for reply in replies] == [reply_to(f"ECHO {n}", 0) for n in range(3)]
+    assert len(stand.requests) == 4
 
 
 def test_alternatives_to_the_first_token_are_told(stand: Stand) -> None:
@@ -188,7 +382,7 @@ def test_ctrl_c_ends_the_requests_in_flight(stand: Stand) -> None:
     stand.slow_s = 1.0
     try:
         with pytest.raises(KeyboardInterrupt):
-            model.generate([asked("SLOW")] * 30)
+            model.generate([asked(f"SLOW {n}") for n in range(30)])
     finally:
         pressing.join()
         signal.signal(signal.SIGINT, before)
@@ -232,6 +426,9 @@ def test_only_what_decides_replies_is_part_of_the_identity() -> None:
         {"concurrency": 0},
         {"timeout_s": 0},
         {"retries": -1},
+        {"patience_s": -1},
+        {"requests_per_minute": -1},
+        {"tokens_per_minute": float("nan")},
         {"extra_body": "top_k=3"},
         {"extra_body": "[1]"},
         {"token_limit": "limit"},
@@ -242,9 +439,6 @@ def test_settings_that_make_no_sense_are_told_at_once(wrong: dict[str, Any]) -> 
     with pytest.raises(RecipeError, match="no such settings") as caught:
         ModelServer(**{"model": "m", **wrong})
     assert next(iter(wrong)) in caught.value.facts["found"]
-
-
-# ---------------------------------------------------------------- vLLM, by a stand-in
 
 
 def test_a_missing_package_is_told_with_what_installs_it(

@@ -1,0 +1,376 @@
+"""How requests are put to a server that speaks OpenAI's form, and what is made of its answers.
+
+One ``Line`` a process and server knows what its answers have shown of it: how many requests it
+takes, until when it asks to wait, when it last answered. One ``Asking`` is the requests of one
+call. The settings, and what they mean, are ``ModelServer``'s in client.py.
+
+Trade-off: all of it runs in the one thread that client.py keeps for it, and nothing is locked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from curation.annotate.model import Reply, Request
+from curation.errors import ResourceError, needed
+from curation.rewrite import faults
+from curation.rewrite.faults import Fault, back_off, fault_of
+from curation.rewrite.journal import journal_of, request_key
+from curation.rewrite.limits import Bucket, Gate
+from curation.stage import pulse
+
+if TYPE_CHECKING:
+    from curation.rewrite.client import ModelServer
+
+#: So many requests given up in a row, and the server is tried with one that has no fault.
+DEAD_AFTER = 20
+#: How often it is tried then.
+_TRIALS = 3
+_TRIAL = Request(messages=(("user", "Say yes."),), max_tokens=16)
+#: From so many signs in a row that the server takes no requests, all of them pause.
+_SILENT = 3
+#: So often a server may die under a request in company; then it is asked alone, as often again.
+_DEATHS_IN_COMPANY, _DEATHS = 2, 4
+#: A request's extra that a server may refuse → words by which its message is known.
+_EXTRAS = {
+    "logprobs": ("logprob",),
+    "response_format": ("response_format", "json_schema", "guided", "grammar", "structured"),
+}
+#: Ends by which a server says that it broke off, and not the model.
+_BROKEN_OFF = ("abort", "error", "cancelled")
+#: Characters of a prompt for a token, to guess before an answer what it takes of the limit.
+_TOKEN_CHARS = 4
+#: What reading an answer of another form may raise: a proxy's page, fields of other types.
+_NO_COMPLETION = (ValueError, TypeError, AttributeError, LookupError)
+_REMEDIES = {
+    faults.NO_SERVER: "start it (vllm serve {model}), or mend base_url; run again: it goes on",
+    faults.OTHER_KEY: "put the key into ${key}",
+    faults.NO_MODEL: "ask {url}/models for names",
+    faults.NO_CREDIT: "pay, or ask another; run again: it goes on from there",
+    faults.TOO_MANY: "lower concurrency or --workers, or wait; run again: it goes on from there",
+    faults.NO_ANSWER: "look at the server's log; run again: it goes on from there",
+}
+
+
+@lru_cache(maxsize=8)
+def line_to(server: ModelServer, key: str) -> Line:
+    """Return what this process knows of a server."""
+    return Line(server, key)
+
+
+class Line:
+    """The connections to a server, and what its answers so far have shown of it."""
+
+    def __init__(self, server: ModelServer, key: str) -> None:
+        self.server, self.key = server, key
+        self.openai = needed("openai", "llm")
+        base = self.openai.DefaultAsyncHttpxClient.__mro__[1].__module__  # of httpx, or of httpx2
+        under = needed(base.partition(".")[0], "llm")
+        limits = under.Limits(max_connections=None, max_keepalive_connections=server.concurrency)
+        self.client = self.openai.AsyncOpenAI(
+            base_url=server.base_url,
+            api_key=key or "none",
+            timeout=server.timeout_s,
+            max_retries=0,
+            http_client=self.openai.DefaultAsyncHttpxClient(limits=limits),
+        )
+        self.gate = Gate(server.concurrency)
+        self.requests = Bucket(server.requests_per_minute)
+        self.tokens = Bucket(server.tokens_per_minute)
+        self.refused: set[tuple[str, str]] = set()  # extras that it does not take
+        self.heard_at = 0.0  # when it last answered anything
+        self.failed = 0  # requests given up in a row
+        self.silent = 0  # signs in a row that it takes none
+        self._paused_until = self._paused_at = 0.0
+        self._pauses = 0
+
+    def heard(self) -> None:
+        """Note an answer, be it a refusal."""
+        self.heard_at = time.monotonic()
+        self.silent = self._pauses = 0
+
+    def pause(self, began: float, asked_s: float | None) -> None:
+        """Let all requests of this process wait: as long as the server asks to, or ever longer.
+
+        began  when the request was sent that was told so
+        """
+        now = time.monotonic()
+        if began >= self._paused_at:
+            self._pauses, self._paused_at = self._pauses + 1, now
+        wait_s = back_off(self._pauses - 1) if asked_s is None else asked_s
+        self._paused_until = max(self._paused_until, now + wait_s)
+
+    async def clear(self, tokens: int) -> None:
+        """Wait until a request of so many tokens may be sent."""
+        now = time.monotonic()
+        await asyncio.sleep(max(self.requests.take(1, now), self.tokens.take(tokens, now)))
+        while (left := self._paused_until - time.monotonic()) > 0:
+            await asyncio.sleep(left)
+
+    def missing(self, fault: Fault) -> ResourceError:
+        """Return the error for what every request would meet."""
+        server = self.server
+        names = {"model": server.model, "url": server.base_url, "key": server.api_key_variable}
+        return ResourceError(
+            f"{fault.told}.",
+            server=server.base_url,
+            model=server.model,
+            found=self.message(fault),
+            remedy=_REMEDIES[fault.told].format(**names),
+        )
+
+    def message(self, fault: Fault) -> str:
+        """Return what the server said, the key blotted out."""
+        return fault.message.replace(self.key, "…") if self.key else fault.message
+
+
+@dataclass
+class Past:
+    """What one request has met so far.
+
+    failed   faults that may be its own doing
+    waited   times that the server was away or asked to wait
+    away_at  when that began, by time.monotonic
+    lost_at  when it was sent that last lost its connection; 0 where another fault came since
+    deaths   times that the server was gone after that
+    """
+
+    failed: int = 0
+    waited: int = 0
+    away_at: float = 0.0
+    lost_at: float = 0.0
+    deaths: int = 0
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it has to be asked while no other is."""
+        return self.deaths >= _DEATHS_IN_COMPANY
+
+
+class Asking:
+    """The requests of one call."""
+
+    def __init__(self, server: ModelServer) -> None:
+        self.server = server
+        self.line = line_to(server, os.environ.get(server.api_key_variable, "").strip())
+        self.journal = journal_of(server.journal)
+        self.done = self.count = 0
+        self.ended: ResourceError | None = None  # what every further request would meet
+
+    async def all(self, requests: Sequence[Request]) -> list[Reply]:
+        """Ask all, equal ones once; the first error that is no single row's cancels the others."""
+        self.line.heard_at = time.monotonic()  # patience begins
+        facts = self.server.facts()
+        keys = [request_key(facts, request) for request in requests]
+        first: dict[str, Request] = {}
+        for key, request in zip(keys, requests, strict=True):
+            first.setdefault(key, request)
+        self.count = len(first)
+        tasks = {k: asyncio.ensure_future(self.one(k, request)) for k, request in first.items()}
+        try:
+            await asyncio.gather(*tasks.values())
+            return [tasks[key].result() for key in keys]
+        finally:
+            for task in tasks.values():
+                task.cancel()
+
+    async def one(self, key: str, request: Request) -> Reply:
+        """Ask one, unless the journal has the reply."""
+        reply = self.journal.get(key) if self.journal else None
+        if reply is None:
+            reply, seconds = await self.asked(request)
+            if self.journal:
+                reply = self.journal.add(key, self.server.model, request.purpose, reply, seconds)
+        self.done += 1
+        pulse()
+        return reply
+
+    async def asked(self, request: Request) -> tuple[Reply, float]:
+        """Ask one until it is answered or given up; return the reply, and the seconds it took."""
+        past = Past()
+        while True:
+            rank = -past.failed - past.waited  # those asked again first
+            async with self.line.gate.entered(rank, alone=past.is_alone):
+                if self.ended is not None:  # none is sent, and paid for, that is then cancelled
+                    raise self.ended
+                try:
+                    made, began = await self.tried(request)
+                    if isinstance(made, Reply):
+                        return made, time.monotonic() - began
+                    pause_s = await self.judged(made, began, past)
+                except ResourceError as error:
+                    self.ended = error
+                    raise
+            if pause_s is None:
+                return Reply(error=f"the model server: {self.line.message(made)}"), 0.0
+            await asyncio.sleep(pause_s)
+
+    async def tried(self, request: Request) -> tuple[Reply | Fault, float]:
+        """Send a request once; return what came of it, and when it was sent."""
+        line, prompt = self.line, sum(len(text) for _, text in request.messages)
+        taken, used = prompt // _TOKEN_CHARS + request.max_tokens, 0
+        await line.clear(taken)
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(self.server.timeout_s):
+                reply = await self.sent(request)
+            used = reply.prompt_tokens + reply.completion_tokens or taken
+        except (line.openai.OpenAIError, TimeoutError, *_NO_COMPLETION) as error:
+            return fault_of(error, self.server.timeout_s), began
+        finally:
+            line.tokens.give_back(taken - used)
+        line.heard()
+        line.failed = 0
+        line.gate.answered()
+        return reply, began
+
+    async def judged(self, fault: Fault, began: float, past: Past) -> float | None:
+        """Return the pause before a request is repeated; None where it is given up.
+
+        Raises ResourceError for what every request would meet.
+        """
+        if fault.kind == "end":
+            raise self.line.missing(fault)
+        if fault.is_busy:
+            self.line.gate.overloaded(began)
+        if fault.kind == "wait":
+            pause_s = self.waits(fault, began, past)
+        else:
+            past.failed += 1
+            past.lost_at = began if fault.kind == "lost" else 0.0
+            goes_on = fault.kind != "row" and past.failed <= self.server.retries
+            pause_s = back_off(past.failed - 1) if goes_on else None
+        if fault.kind == "row":
+            self.line.heard()
+        if pause_s is None:
+            await self.gave_up(fault)
+        return pause_s
+
+    def waits(self, fault: Fault, began: float, past: Past) -> float | None:
+        """Judge a sign that the server takes no requests now."""
+        line, now, patience_s = self.line, time.monotonic(), self.server.patience_s
+        if now - line.heard_at > patience_s or (fault.wait_s or 0) > patience_s:
+            raise line.missing(fault)
+        if not fault.status and past.lost_at:  # it was there, and has died under the request
+            past.deaths += 1
+            line.gate.died(past.lost_at)
+        past.lost_at, past.waited = 0.0, past.waited + 1
+        past.away_at = past.away_at or now
+        is_its_own = fault.status != 429 and line.heard_at > past.away_at + patience_s
+        if past.deaths >= _DEATHS or is_its_own:
+            return None
+        line.silent += 1
+        if line.silent == 1 and not fault.status:
+            told = f"  {self.server.model}: {fault.told} at {self.server.base_url}"
+            limit = f"asked again for up to {patience_s:g} s"
+            print(f"{told} ({line.message(fault)}): {limit}", file=sys.stderr, flush=True)
+        if fault.status == 429 or fault.wait_s is not None or line.silent >= _SILENT:
+            line.pause(began, fault.wait_s)
+            return 0.0
+        return back_off(past.waited - 1)
+
+    async def gave_up(self, fault: Fault) -> None:
+        """Note a request that stays without an answer.
+
+        Raises ResourceError where it is not the requests' fault: the server fails on any.
+        """
+        self.line.failed += 1
+        if self.line.failed < DEAD_AFTER:
+            return
+        self.line.failed = 0
+        for times in range(_TRIALS):
+            made, _ = await self.tried(_TRIAL)
+            if isinstance(made, Reply):
+                return
+            await asyncio.sleep(back_off(times))
+        raise self.line.missing(Fault("end", faults.NO_ANSWER, fault.message))
+
+    async def sent(self, request: Request) -> Reply:
+        """Send one request; again without an extra that the server refuses.
+
+        Raises what the openai package raises, and what reading another form does.
+        """
+        wanted = _extras(request)
+        refused = self.line.refused
+        extras = {n: e for n, e in wanted.items() if (n, str(e)) not in refused}
+        while True:
+            try:
+                reply = await self.completed(request, extras)
+            except self.line.openai.APIStatusError as error:
+                name = _refused_extra(error, extras)
+                if not name:
+                    raise
+                extras = {n: e for n, e in extras.items() if n != name}
+                continue
+            refused |= {(n, str(e)) for n, e in wanted.items() if n not in extras}
+            return reply
+
+    async def completed(self, request: Request, extras: dict[str, dict[str, Any]]) -> Reply:
+        server = self.server
+        temperature, seed = request.sampling(server.temperature, server.seed)
+        settings: dict[str, Any] = {server.token_limit: request.max_tokens}
+        if request.top_p < 1:
+            settings["top_p"] = request.top_p
+        if request.stop:
+            settings["stop"] = list(request.stop)
+        for extra in extras.values():
+            settings |= extra
+        made = await self.line.client.chat.completions.create(
+            model=server.model,
+            messages=[{"role": role, "content": text} for role, text in request.messages],
+            temperature=temperature,
+            seed=seed,
+            extra_body=json.loads(server.extra_body or "{}"),
+            **settings,
+        )
+        return _as_reply(made)
+
+
+def _extras(request: Request) -> dict[str, dict[str, Any]]:
+    """Return what a server may refuse to give, by name."""
+    extras: dict[str, dict[str, Any]] = {}
+    if request.top_logprobs:
+        extras["logprobs"] = {"logprobs": True, "top_logprobs": request.top_logprobs}
+    if request.json_schema:
+        schema = {"name": "reply", "schema": json.loads(request.json_schema), "strict": True}
+        extras["response_format"] = {
+            "response_format": {"type": "json_schema", "json_schema": schema}
+        }
+    return extras
+
+
+def _refused_extra(error: Any, extras: dict[str, dict[str, Any]]) -> str:
+    """Return the extra that a server's refusal names, or an empty text."""
+    if error.status_code not in (400, 422):
+        return ""
+    message = str(error).lower()
+    return next((name for name in extras if any(word in message for word in _EXTRAS[name])), "")
+
+
+def _as_reply(made: Any) -> Reply:
+    """Read a completion; servers leave out what they do not know."""
+    choice, usage = made.choices[0], made.usage
+    text, finish = choice.message.content, str(choice.finish_reason or "")
+    if finish in _BROKEN_OFF or (text is None and not finish):
+        raise ValueError(f"the reply was broken off: finish_reason {finish!r}")
+    tokens = (choice.logprobs.content or ()) if choice.logprobs else ()
+    tops = (tokens[0].top_logprobs or ()) if tokens else ()
+    return Reply(
+        text=str(text or ""),
+        finish=finish,
+        prompt_tokens=_count(usage.prompt_tokens) if usage else 0,
+        completion_tokens=_count(usage.completion_tokens) if usage else 0,
+        first_logprob=tuple((str(top.token), float(top.logprob)) for top in tops),
+    )
+
+
+def _count(tokens: Any) -> int:
+    return min(max(int(tokens or 0), 0), 2**31)
