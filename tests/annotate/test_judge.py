@@ -215,7 +215,8 @@ def test_nothing_is_asked_twice_and_the_account_is_told(
     stand: Stand, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Money would be spent again with every change of the recipe."""
-    source = pool(tmp_path / "pool", ["good"] * 10 + ["bad GARBLED"] * 2 + ["bad"] * 8)
+    texts = ["good"] * 10 + ["bad GARBLED"] * 2 + ["bad"] * 8
+    source = pool(tmp_path / "pool", [f"{text} {n}" for n, text in enumerate(texts)])
     stage = judge(stand, prices=(2.0, 10.0))
     first = Recipe(source=source, steps=[sample(frac=1.0), stage])
     build = first.run(store=tmp_path / "store", workers=1)
