@@ -34,7 +34,7 @@ class Stand:
     """The server's address, what it was asked, and how it behaves to everybody.
 
     failing    status → how often it is given before requests are answered
-    always     status given to all; 0 for none
+    always     status given to all, 200 for a proxy's page; 0 for none
     headers    of answers that are no 200, beside Retry-After at 429
     logprobs   told, ignored (left out), or refused (400)
     schemas    kept, or refused (400)
@@ -175,6 +175,8 @@ def answer_to(stand: Stand, body: dict[str, Any]) -> tuple[int, str]:
             if left:
                 stand.failing[status] -= 1
                 return status, error("not now")
+    if stand.always == 200:
+        return wrong("page")
     if stand.always:
         return stand.always, error("never")
     if stand.logprobs == "refused" and body.get("logprobs"):

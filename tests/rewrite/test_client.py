@@ -185,6 +185,22 @@ def test_a_server_that_is_not_there_is_named_with_the_remedy(
     assert "asked again for up to 0.2 s" in told
 
 
+def test_a_proxy_that_answers_with_a_page_is_told_by_its_page(stand: Stand) -> None:
+    """A wrong address that answers everything would turn a corpus into error rows."""
+    stand.always = 200
+    with pytest.raises(ResourceError, match="answers no request") as caught:
+        server(stand).generate(many("x", DEAD_AFTER))
+    assert "no completion in OpenAI's form" in caught.value.facts["found"]
+
+
+def test_a_key_is_in_no_message(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that is sent around would hold somebody's key."""
+    monkeypatch.setenv("SOME_KEY", "maximum")  # a word of what the server says
+    model = server(stand, api_key_variable="SOME_KEY")
+    (reply,) = model.generate([asked("REFUSE")])
+    assert "this model's … context" in str(reply.error)
+
+
 # ---------------------------------------------------------------- faults that pass
 
 
