@@ -41,6 +41,7 @@ class Stand:
     fault_frac share of requests that meet one of FAULTS, drawn by their number and ``fault_seed``
     faults     fault → how often it was met
     answers    how many were answered
+    times      when each request came, by time.monotonic
     """
 
     url: str = ""
@@ -54,6 +55,7 @@ class Stand:
     fault_seed: int = 0
     faults: dict[str, int] = field(default_factory=dict)
     answers: int = 0
+    times: list[float] = field(default_factory=list)
     connections: set[socket.socket] = field(default_factory=set)
     slow_s: float = 5.0
     dropped: int = 0
@@ -91,6 +93,7 @@ def standing(port: int = 0) -> Iterator[Stand]:
             body = json.loads(self.rfile.read(length))
             with stand.lock:
                 stand.requests.append({**body, "key": self.headers["Authorization"]})
+                stand.times.append(time.monotonic())
                 stand.at_once += 1
                 stand.most_at_once = max(stand.most_at_once, stand.at_once)
                 fault = fault_of(stand, len(stand.requests))

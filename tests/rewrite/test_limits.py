@@ -89,6 +89,33 @@ def test_the_gate_keeps_its_limit_and_forgets_nobody(
     asyncio.run(played(most, steps))
 
 
+def test_a_place_that_a_cancelled_guest_was_given_is_given_on() -> None:
+    """Each Ctrl-C in a notebook would leave one request fewer at a time, and then none."""
+
+    async def found() -> None:
+        gate = Gate(1)
+
+        async def visit(alone: bool = False) -> None:
+            async with gate.entered(alone=alone):
+                await asyncio.sleep(0.01)
+
+        async with gate.entered():
+            given = asyncio.ensure_future(visit())
+            await asyncio.sleep(0)
+        given.cancel()  # let in, and not running yet
+        await asyncio.wait_for(visit(), 5)
+        gate = Gate(4)
+        async with gate.entered():
+            barring = asyncio.ensure_future(visit(alone=True))
+            await asyncio.sleep(0)
+            behind = asyncio.ensure_future(visit())
+            await asyncio.sleep(0)
+            barring.cancel()
+            await asyncio.wait_for(behind, 5)
+
+    asyncio.run(found())
+
+
 def test_the_limit_doubles_at_first_then_grows_by_one_and_halves_once_a_round() -> None:
     """It would take an hour to find what a server can do, or never leave too much alone."""
     gate = Gate(64)
