@@ -110,6 +110,7 @@ if TYPE_CHECKING:
     from curation.score.kenlm import KenlmPerplexity as KenlmPerplexity
     from curation.score.kenlm import perplexity_cutoffs as perplexity_cutoffs
     from curation.score.kenlm import perplexity_third as perplexity_third
+    from curation.score.keywords import DomainKeywords as DomainKeywords
     from curation.score.pairwise import Criterion as Criterion
     from curation.score.pairwise import Pairwise as Pairwise
     from curation.score.percentile import Percentile as Percentile
@@ -184,6 +185,7 @@ _HOME = {
     **dict.fromkeys(("read_build", "read_labelled", "read_sides"), "annotate.labelled"),
     "LineCorrections": "annotate.corrections",
     "HashedEmbedding": "annotate.hashed",
+    "DomainKeywords": "score.keywords",
     "DsirWeights": "score.importance",
     **dict.fromkeys(("DsirQuality", "FineWebQuality", "GopherQuality"), "annotate.quality"),
     "GopherRepetition": "annotate.repetition",

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from curation import cli_classifier, cli_correlate, cli_costs, cli_harness, cli_mining
+from curation import (
+    cli_classifier,
+    cli_correlate,
+    cli_costs,
+    cli_harness,
+    cli_keywords,
+    cli_mining,
+)
 from curation.console import DEFAULT_STORE, PASS_ON, StorePath, interrupt, progress, say
 from curation.errors import CurationError, RecipeError, RunStopped
 
@@ -263,7 +270,15 @@ def check(
         _check_recipe(_load(target, context.args))
 
 
-for module in (cli_classifier, cli_correlate, cli_costs, cli_mining, cli_harness):
+_COMMANDS = (
+    cli_classifier,
+    cli_correlate,
+    cli_keywords,
+    cli_costs,
+    cli_mining,
+    cli_harness,
+)
+for module in _COMMANDS:
     module.register(app)
 
 

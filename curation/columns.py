@@ -161,6 +161,11 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
         pa.float64(),
         "dsir_log_weight and Gumbel noise: the k highest are a sample of k by weight",
     ),
+    # words of the domain
+    "keywords": (
+        pa.large_list(_TEXT),
+        "words of the domain that the text holds, lower-cased, in the order of their first places",
+    ),
     # grades of language models (annotate/judge.py); scales are those of the rubric
     "judge_grade": (_SHARE, "grade that a language model gives, on its rubric's scale"),
     "judge_yes_prob": (

@@ -23,6 +23,7 @@ COMMANDS = (
         "train-classifier",
         "correlate",
         "costs",
+        "keywords",
         "select",
         "tokenize",
         "train",

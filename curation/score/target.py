@@ -8,6 +8,7 @@ pool that a good sample was drawn from is a usual thing.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
@@ -118,6 +119,17 @@ def _read(path: str, text: str, stamp: tuple[tuple[str, int, int], ...]) -> Targ
             f"rows of the target {path} are passed over, such as: {problems[0]}", stacklevel=3
         )
     return target
+
+
+def target_texts(path: str, *, text: str = "text") -> Iterator[pa.Array]:
+    """Yield the texts of what ``read_target`` would read, batch by batch, nulls among them.
+
+    For what need not be held at once, such as general text that a domain is compared with.
+    """
+    source = _source(path, text)
+    for shard in source.plan():
+        for batch in source.read(shard):
+            yield batch["text"]
 
 
 def target_files(path: str) -> tuple[str, ...]:
