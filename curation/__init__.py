@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from curation.mining import Mining as Mining
     from curation.mining import Selector as Selector
     from curation.mix.count import TokenCount as TokenCount
+    from curation.mix.dialogues import DialogueShare as DialogueShare
     from curation.mix.mixture import Mixture as Mixture
     from curation.mix.mixture import mixture_table as mixture_table
     from curation.mix.schedule import Schedule as Schedule
@@ -100,6 +101,7 @@ if TYPE_CHECKING:
     from curation.rewrite.local import TransformersModel as TransformersModel
     from curation.rewrite.local import VllmModel as VllmModel
     from curation.rewrite.ledger import reply_costs as reply_costs
+    from curation.rewrite.dialogues import BesideDialogues as BesideDialogues
     from curation.rewrite.redact import RedactPii as RedactPii
     from curation.score.bandit import ClusterBandit as ClusterBandit
     from curation.score.clusters import Clusters as Clusters
@@ -123,6 +125,7 @@ if TYPE_CHECKING:
     from curation.score.similarity import TargetSimilarity as TargetSimilarity
     from curation.score.transport import TransportGain as TransportGain
     from curation.score.votek import VoteK as VoteK
+    from curation.sources.instructions import Instructions as Instructions
     from curation.sources.pages import web_source as web_source
     from curation.sources.pdf import Pdf as Pdf
     from curation.sources.tables import Jsonl as Jsonl
@@ -167,6 +170,7 @@ _HOME = {
     **dict.fromkeys(("JsonlFiles", "ParquetFiles"), "writers"),
     "Jsonl": "sources.tables",
     "Parquet": "sources.tables",
+    "Instructions": "sources.instructions",
     "Pdf": "sources.pdf",
     "web_source": "sources.pages",
     "TextFiles": "sources.text",
@@ -227,6 +231,7 @@ _HOME = {
     "QualitySampling": "score.sampling",
     "VoteK": "score.votek",
     "Chunk": "rewrite.chunk",
+    "BesideDialogues": "rewrite.dialogues",
     "Pii": "annotate.pii",
     "RedactPii": "rewrite.redact",
     "reply_costs": "rewrite.ledger",
@@ -235,6 +240,7 @@ _HOME = {
     **dict.fromkeys(("Mining", "Selector"), "mining"),
     "RandomScore": "score.random",
     "TokenCount": "mix.count",
+    "DialogueShare": "mix.dialogues",
     **dict.fromkeys(("Mixture", "mixture_table"), "mix.mixture"),
     "HeldOut": "mix.split",
     "Schedule": "mix.schedule",

@@ -29,6 +29,7 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "html": (_BYTES, "page as it was served, content encodings undone"),
     "pdf": (_BYTES, "PDF file"),
     "text": (_TEXT, "text of the document"),
+    "dialogue": (_TEXT, "dialogue of instruction data as text, in a row that is no document"),
     # facts that sources find beside the payload
     "http_status": (pa.uint16(), "status code of the HTTP response"),
     "http_charset": (_TEXT, "character set that the server named"),
@@ -139,6 +140,8 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     # mixtures
     "token_count": (pa.uint32(), "tokens of the text in the vocabulary of the stage's tokenizer"),
     "mix_count": (pa.uint32(), "times that the row is trained on"),
+    "is_dialogue": (pa.bool_(), "whether the row is a dialogue of instruction data"),
+    "is_blended": (pa.bool_(), "whether the row is a document, or a dialogue within its share"),
     # coverage of a pool, and what is near to a target
     "density": (_SHARE, "share of the rows in a row's neighbourhood, itself too: a mean kernel"),
     "density_score": (_SHARE, "key of a draw that takes rows by one over their density"),

@@ -38,7 +38,7 @@ def batches(records: Iterable[Record], schema: pa.Schema) -> Iterator[pa.RecordB
 
 def payload_bytes(record: Record) -> int:
     """Return the bytes of the payloads of a record; of text, as UTF-8."""
-    found = [record[name] for name in ("html", "pdf", "text") if record.get(name)]
+    found = [record[name] for name in ("html", "pdf", "text", "dialogue") if record.get(name)]
     return sum(
         len(value.encode()) if isinstance(value, str) and not value.isascii() else len(value)
         for value in found
