@@ -57,7 +57,7 @@ class BesideDialogues(Rewriter):
         return (*self.rewriter.may_read, "dialogue")
 
     @property
-    def writes(self) -> pa.Schema:  # type: ignore[override]
+    def writes(self) -> pa.Schema:
         """What the rewriter writes, and whether the row is a dialogue."""
         return pa.schema([*self.rewriter.writes, *columns(_KIND)])
 

@@ -82,7 +82,7 @@ class Instructions(FileSource):
     seed: int = 0
 
     @property
-    def payload(self) -> pa.Schema:  # type: ignore[override]
+    def payload(self) -> pa.Schema:
         """The column that the setting ``into`` names."""
         return columns(self.into)
 
