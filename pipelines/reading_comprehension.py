@@ -101,7 +101,7 @@ def reading_comprehension(  # noqa: PLR0913  the flags of the pipeline
 
 
 def keyword_steps(general: str, keywords: str = "") -> list[Step]:
-    """Find the domain's words in the rows, unless a list of them is given, or nothing to compare."""
+    """Find the domain's words in the rows, where there is general text and no list of them."""
     if general and keywords:
         raise RecipeError(
             "the domain's words are found against general text or read from a list.",

@@ -38,7 +38,8 @@ def ids(recipe: Recipe, store: Path) -> set[str]:
     return set(build.documents(columns=[name]).collect()[name])
 
 
-@pytest.mark.parametrize("name", ["ablation.py", "ratios.py", "anneal.py"])
+@pytest.mark.filterwarnings("ignore:DomainKeywords")
+@pytest.mark.parametrize("name", ["ablation.py", "ratios.py", "anneal.py", "reading_ablation.py"])
 def test_no_experiment_trains_on_what_it_measures(name, words, tmp_path):
     """Every verdict would be one on memory."""
     experiment = load(str(PIPELINES / name), words, Ablation)
@@ -68,6 +69,29 @@ def test_the_ablation_compares_what_it_says_it_does(words, tmp_path):
     assert experiment.arm("cleaned, half replay").schedule.table(100).height == 2
     cleaned = Ablation(**{**vars(experiment), "reference": "cleaned"})
     assert len(leave_one_rule_out(cleaned).arms) > 10
+
+
+def test_the_reading_ablation_compares_plain_and_mined_text_like_with_like(words, tmp_path):
+    """A gain of mined text would be one of other documents, or of instructions beside them."""
+    rows = [{"question": f"Who is {n}?", "answer": f"Nobody but {n}."} for n in range(9)]
+    write_jsonl(tmp_path / "general.jsonl", rows)
+    plain = load(str(PIPELINES / "reading_ablation.py"), words, Ablation)
+    names = [arm.name for arm in plain.arms]
+    assert names == ["raw", "mined", "raw + replay", "mined + replay"]
+    assert "instructions" not in plain.data
+    more = ["--instructions", str(tmp_path / "general.jsonl"), "--replay", "0.4"]
+    experiment = load(str(PIPELINES / "reading_ablation.py"), [*words, *more], Ablation)
+    added = ["raw + instructions", "mined + instructions", "instructions"]
+    assert [arm.name for arm in experiment.arms] == [*names, *added]
+    shares = {
+        arm.name: dict(arm.schedule.table(1000).select("component", "share").iter_rows())
+        for arm in experiment.arms
+    }
+    assert shares["mined + replay"] == pytest.approx({"mined": 0.6, "general": 0.4})
+    assert shares["mined + instructions"] == pytest.approx({"mined": 0.5, "instructions": 0.5})
+    store = tmp_path / "store"
+    assert ids(experiment.data["raw"], store) == ids(experiment.data["mined"], store)
+    assert len(ids(experiment.data["instructions"], store)) == 9
 
 
 def test_the_base_learns_from_named_texts_and_by_default_from_what_is_installed(words, tmp_path):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
+import zstandard
 
 from curation import Build
 from curation.audit import count_reasons
 from curation.errors import RecipeError, ResourceError
 from curation.recipe_file import load_recipe
+from tests.conftest import write_jsonl
+from tests.rewrite.writers import writing
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -75,8 +79,6 @@ def test_a_folder_of_pages_becomes_text_that_people_marked_as_main_content(store
     folder = DATA / "html" / "scrapinghub" / "html"
     build = run("web.py", store, "--paths", str(folder), "--extractor", extractor, limit=40)
     assert build.ledger().rows_in == 40
-    import json
-
     gold = json.loads((folder.parent / "ground-truth.json").read_text())
     rows = build.documents(columns=["id", "text"]).collect()
     shares = []
@@ -218,3 +220,77 @@ def test_pages_that_an_earlier_build_kept_are_not_kept_again(tmp_path, store):
     rows = build.dropped(because="near duplicate").collect()
     assert rows["duplicate_in"].to_list() == [first.fingerprint]
     assert build.ledger().rows_out == 1
+
+
+MEDICINE, NEWS = DATA / "domains" / "medicine.jsonl.zst", DATA / "text" / "wikinews.jsonl.zst"
+
+
+@needs_data
+def test_medical_text_becomes_reading_comprehension_with_words_of_its_own(store):
+    """Whoever reads the documents back, or looks for the domain's words, is hurt if it fails."""
+    flags = ("--domain", str(MEDICINE), "--general", str(NEWS))
+    build = run("reading_comprehension.py", store, *flags, limit=400)
+    assert build.ledger().rows_out > 350
+    words = build.notes()["DomainKeywords"]["first"]
+    assert {"chemotherapy", "lymphoblastic"} & set(words)
+    rows = build.documents(columns=["text", "parent_id", "word_task_count", "task_count"]).collect()
+    assert rows["parent_id"].n_unique() == len(rows)
+    assert rows["word_task_count"].sum() > 50
+    assert rows["task_count"].sum() > len(rows)
+
+
+@needs_data
+@pytest.mark.parametrize(("unit", "ratio"), [("text_bytes", 0.5), ("documents", 2.0)])
+def test_instructions_stand_beside_medical_text_at_the_ratio_asked_for(
+    store, tmp_path, unit, ratio
+):
+    """Whoever trains on what was said to be 1:1 is hurt if it fails."""
+    dialogues = [
+        {"instruction": f"Name {n} fruits.", "input": "", "output": "An apple. " * (n % 50 + 1)}
+        for n in range(4000)
+    ]
+    given = write_jsonl(tmp_path / "general.jsonl", [*dialogues, {"instruction": "No answer."}])
+    with zstandard.open(MEDICINE, "rt") as lines:
+        domain = write_jsonl(tmp_path / "domain.jsonl", [next(lines).strip() for _ in range(300)])
+    flags = ("--domain", str(domain), "--instructions", str(given), "--min-words", "60")
+    build = run("reading_comprehension.py", store, *flags, "--ratio", str(ratio), "--unit", unit)
+    rows = build.documents(columns=["text", "rewriter", "is_dialogue", "text_bytes"]).collect()
+    parts = {kind: part for (kind,), part in rows.group_by("is_dialogue")}
+    assert parts[True]["rewriter"].null_count() == len(parts[True])
+    assert parts[False]["rewriter"].null_count() == 0
+    measured = {
+        "text_bytes": parts[True]["text_bytes"].sum() / parts[False]["text_bytes"].sum(),
+        "documents": len(parts[True]) / len(parts[False]),
+    }
+    assert ratio * 0.98 < measured[unit] <= ratio
+    assert build.ledger().errors == 1
+
+
+@needs_data
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_model_writes_reading_comprehension_and_what_is_unfaithful_goes(store, tmp_path, beside):
+    """Whoever pays for a model's tasks is hurt if invented ones stay, or dialogues go with them."""
+    with writing() as desk:
+        flags = ("--domain", str(MEDICINE), "--method", "llm", "--model", "stand-in")
+        more = ("--base-url", desk.url, "--prompts", "qa", "--language", "")
+        rows = [{"question": "Who?", "answer": "Nobody."}]
+        given = ("--instructions", str(write_jsonl(tmp_path / "general.jsonl", rows)))
+        build = run(
+            "reading_comprehension.py", store, *flags, *more, *(given if beside else ()), limit=20
+        )
+        assert desk.bodies
+    rows = build.documents().collect()
+    written = rows.filter(pl.col("rewriter").is_not_null())
+    assert len(written) >= 10
+    assert set(written["prompt_id"]) == {"qa@1"}
+    assert written["is_faithful"].all()
+    assert len(rows) - len(written) == beside
+
+
+def test_a_model_that_is_not_named_is_asked_for(store):
+    """Whoever forgets the server would wait for the first request to find out."""
+    with pytest.raises(RecipeError, match="none is named"):
+        run("reading_comprehension.py", store, "--domain", "x.jsonl", "--method", "llm")
+    words = ("--general", "news.jsonl", "--keywords", "words.txt")
+    with pytest.raises(RecipeError, match="or read from a list"):
+        run("reading_comprehension.py", store, "--domain", "x.jsonl", *words)
