@@ -18,6 +18,7 @@ import pytest
 import curation
 from curation.annotate.hashed import HashedEmbedding
 from curation.annotate.size import TextSize
+from curation.rewrite.chunk import Chunk
 from curation.stage import Annotator, FunctionAnnotator, Reducer, Rewriter, Source, Stage
 from curation.testing import check_stage
 from tests.conftest import ROOT
@@ -27,11 +28,13 @@ README, FIGURES = str(ROOT / "README.md"), str(ROOT / "benchmarks" / "README.md"
 
 #: Settings small enough to make a stage work hard on the examples, or without which it has none.
 SETTINGS: dict[str, dict[str, Any]] = {
+    "BesideDialogues": {"rewriter": Chunk(max_chars=40)},
     "BlockedWords": {"words": ("fox jumps", "the", "a")},
     "Chunk": {"max_chars": 40},
     "ClusterBandit": {"scorer": TextSize(), "scorer_column": "text_bytes", "budget": 9},
     "TargetSimilarity": {"target": README, "embed": HashedEmbedding(dims=16)},
     "TransportGain": {"base": README, "target": FIGURES, "embed": HashedEmbedding(dims=16)},
+    "DomainKeywords": {"general": README, "min_documents": 1, "ratio": 0.1},
     "SubstringDuplicates": {"min_words": 5, "memory_bytes": 1 << 20},
 }
 
