@@ -102,6 +102,7 @@ if TYPE_CHECKING:
     from curation.rewrite.local import VllmModel as VllmModel
     from curation.rewrite.ledger import reply_costs as reply_costs
     from curation.rewrite.dialogues import BesideDialogues as BesideDialogues
+    from curation.rewrite.reading import ReadingComprehension as ReadingComprehension
     from curation.rewrite.redact import RedactPii as RedactPii
     from curation.score.bandit import ClusterBandit as ClusterBandit
     from curation.score.clusters import Clusters as Clusters
@@ -233,6 +234,7 @@ _HOME = {
     "Chunk": "rewrite.chunk",
     "BesideDialogues": "rewrite.dialogues",
     "Pii": "annotate.pii",
+    "ReadingComprehension": "rewrite.reading",
     "RedactPii": "rewrite.redact",
     "reply_costs": "rewrite.ledger",
     **dict.fromkeys(("Ablation", "Arm"), "ablate.arms"),

@@ -247,6 +247,13 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "source_text": (_TEXT, "passage of the parent that the row was made from"),
     # rewriting by a language model (rewrite/generate.py)
     # reading comprehension mined from text (rewrite/reading.py)
+    "task_count": (pa.uint32(), "tasks with answers that the text holds"),
+    "nli_task_count": (pa.uint32(), "tasks of natural-language inference"),
+    "commonsense_task_count": (pa.uint32(), "tasks that ask for an effect or a cause"),
+    "paraphrase_task_count": (pa.uint32(), "tasks that ask for a paraphrase or its opposite"),
+    "word_task_count": (pa.uint32(), "tasks on keywords, definitions and topics"),
+    "summary_task_count": (pa.uint32(), "1 where the text asks for its title, else 0"),
+    "completion_task_count": (pa.uint32(), "1 where the text asks for its rest, else 0"),
     # refinement by programs (rewrite/refine.py)
     # structure (rewrite/sections.py)
     # faithfulness of a rewrite to its source (rewrite/faithful.py)
