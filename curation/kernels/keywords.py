@@ -1,9 +1,10 @@
 """Sentences that hold several words of a list: what text is to be written from, and the text.
 
-A word is a run of letters after white space or at the sentence's beginning. It is looked up as it
-is in a list for all documents, case and all; in a document's own list, of lower-cased words, with
-its ASCII capitals lowered. AdaptLLM takes pieces of a SentencePiece model instead; of the 122
-sentences of its own 12 texts, all but one hold the same words of its list either way.
+A word is a run of letters, perhaps with hyphens, after white space or at the sentence's beginning;
+of "word-of-mouth" the longest of "word-of-mouth", "word-of" and "word" that is listed counts. It is
+looked up as it is in a list for all documents, case and all; in a document's own list, of
+lower-cased words, with its ASCII capitals lowered. AdaptLLM takes pieces of a SentencePiece model
+instead; of the 122 sentences of its own 12 texts, all but one hold the same words either way.
 
 B bytes of all documents laid end to end, N documents, S sentences, D slots of a table, W words of
 all documents' own lists, C sentences found, K keywords in them
@@ -150,11 +151,16 @@ def _keywords(text_B: U8, entry_D: U64, tables: tuple[U32, U8], hit_K2: I64, has
     flag_C, fold = tables
     at, stop, hits = 0, text_B.size, 0
     while at < stop and hits < _MOST_KEYWORDS:
-        begin, value = at, SEED
+        begin, value, end, longest = at, SEED, at, SEED
         while at < stop:
             byte = text_B[at]
             if 0x61 <= (byte | 0x20) <= 0x7A:
                 value = value * MULTIPLIER + np.uint64(fold[byte])
+                at += 1
+            elif byte == 0x2D:
+                if _is_entry(value, entry_D):
+                    end, longest = at, value
+                value = value * MULTIPLIER + np.uint64(byte)
                 at += 1
             elif byte < 0x80:
                 break
@@ -166,12 +172,14 @@ def _keywords(text_B: U8, entry_D: U64, tables: tuple[U32, U8], hit_K2: I64, has
                     value = value * MULTIPLIER + np.uint64(text_B[place])
                 at += width
         if at > begin and _is_entry(value, entry_D):
+            end, longest = at, value
+        if end > begin:
             known = False
             for k in range(hits):
-                known |= hash_K[k] == value
+                known |= hash_K[k] == longest
             if not known:
-                hash_K[hits] = value
-                hit_K2[hits, 0], hit_K2[hits, 1] = begin, at
+                hash_K[hits] = longest
+                hit_K2[hits, 0], hit_K2[hits, 1] = begin, end
                 hits += 1
         at = skip_white(text_B, _past_word(text_B, at), stop)
     return hits

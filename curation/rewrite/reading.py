@@ -56,15 +56,15 @@ class ReadingComprehension(Rewriter):
     reads    id               large_string  what choices are drawn by
              text             large_string  any length; null, empty and blank text makes no row
     may_read title            large_string  its title, where the text does not begin with it
-             keywords         large_list<item: large_string>  the words of the domain that it holds
-    writes   text                    large_string  the document in a frame, then tasks with their answers
+             keywords         large_list<item: large_string>  its words of the domain
+    writes   text                    large_string  the document in a frame, then tasks and answers
              task_count              uint32        tasks in the text: the sum of the following
              nli_task_count          uint32        0..6
              commonsense_task_count  uint32        0..4
              paraphrase_task_count   uint32        0..4
              word_task_count         uint32        0..6
-             summary_task_count      uint32        0 or 1: whether the frame asks for the title
-             completion_task_count   uint32        0 or 1: whether the frame asks for the rest
+             summary_task_count      uint32        0 or 1: the frame asks for the title
+             completion_task_count   uint32        0 or 1: the frame asks for the rest
              rewriter                large_string
              prompt_id               large_string  the set of templates
              model_id                large_string  null: no model is asked
@@ -124,7 +124,7 @@ class ReadingComprehension(Rewriter):
         titles, layout = self._layout(batch, data, offset)
         key = document_keys(hash_bytes(*bytes_and_offsets(batch["id"])), np.uint64(self.seed))
         sentence = cut_sentences(data, layout.body_N, layout.stop_N)
-        found = mine(data, layout.body_N, layout.stop_N)
+        found = mine(data, layout.body_N, offset[1:])  # white space at the end closes a match
         task = choose_tasks(key, found, sentence, self._keyword_sentences(batch, data, sentence))
         taskless = _TASKLESS.index(self.without_tasks)
         parent, counts, made, made_offset = compose(
