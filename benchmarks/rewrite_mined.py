@@ -207,11 +207,9 @@ def workers(report: Report, texts: dict[str, list[str]], words: Path, each: int)
                 source=Jsonl(paths=f"{folder}/*.jsonl"),
                 steps=[ReadingComprehension(keywords=str(words))],
             )
-            build = recipe.run(f"{folder}/store-{count}", workers=count)
-            digest = hashlib.sha256()
-            for part in build.batches("id", "text", "task_count"):
-                for row in part.to_pylist():
-                    digest.update(repr(row).encode())
+            build = recipe.run(store=f"{folder}/store-{count}", workers=count)
+            rows = build.documents(columns=["id", "text", "task_count"]).collect()
+            digest = hashlib.sha256(repr(rows.rows()).encode())
             hashes.add(digest.hexdigest())
     report.add("rows with 0, 1 and 3 workers", f"{len(hashes)} different", "1", len(hashes) == 1)
 
