@@ -103,6 +103,8 @@ if TYPE_CHECKING:
     from curation.rewrite.ledger import reply_costs as reply_costs
     from curation.rewrite.dialogues import BesideDialogues as BesideDialogues
     from curation.rewrite.reading import ReadingComprehension as ReadingComprehension
+    from curation.rewrite.generate import Generate as Generate
+    from curation.rewrite.prompts import Prompt as Prompt
     from curation.rewrite.redact import RedactPii as RedactPii
     from curation.score.bandit import ClusterBandit as ClusterBandit
     from curation.score.clusters import Clusters as Clusters
@@ -235,6 +237,8 @@ _HOME = {
     "BesideDialogues": "rewrite.dialogues",
     "Pii": "annotate.pii",
     "ReadingComprehension": "rewrite.reading",
+    "Generate": "rewrite.generate",
+    "Prompt": "rewrite.prompts",
     "RedactPii": "rewrite.redact",
     "reply_costs": "rewrite.ledger",
     **dict.fromkeys(("Ablation", "Arm"), "ablate.arms"),

@@ -246,6 +246,11 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "rewrite_seed": (pa.int64(), "seed of the draws that the row was made by"),
     "source_text": (_TEXT, "passage of the parent that the row was made from"),
     # rewriting by a language model (rewrite/generate.py)
+    "generated_task_count": (pa.uint32(), "tasks that a model wrote into the row; 0 for one text"),
+    "generated_task_kinds": (pa.large_list(_TEXT), "kinds of these tasks, in their order"),
+    "reply_is_cut": (pa.bool_(), "whether the model's reply broke off at its token limit"),
+    "failed_prompt_count": (pa.uint32(), "requests about the same parent that made no row"),
+    "failed_prompt_reason": (_TEXT, "why the first of these made none; null where all made one"),
     # reading comprehension mined from text (rewrite/reading.py)
     "task_count": (pa.uint32(), "tasks with answers that the text holds"),
     "nli_task_count": (pa.uint32(), "tasks of natural-language inference"),

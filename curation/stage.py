@@ -264,7 +264,11 @@ class Rewriter(Stage):
     """
 
     def rewrite(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Return new rows: ``parent`` (int32, index into the batch, ascending), then ``writes``."""
+        """Return new rows: ``parent`` (int32, index into the batch, ascending), then ``writes``.
+
+        Perhaps ``error`` after them: a row that has one is no new row, and says why its parent
+        could not be done. Such a parent is in error, and has that one row only.
+        """
         raise NotImplementedError
 
 

@@ -308,7 +308,13 @@ def _rewritten(stage: Rewriter, rows: pa.RecordBatch) -> pa.RecordBatch:
     if len(index) and (index[0] < 0 or index[-1] >= len(rows)):
         found = f"parents {index[0]}..{index[-1]} of {len(rows)} rows"
         raise _broken(stage, "a parent is the index of a row in the batch", found)
-    return _with_error_column(made)
+    made = _with_error_column(made)
+    failed = {*made.filter(made[ERROR].is_valid())[PARENT].to_pylist()}
+    for parent in index[made[ERROR].is_null().to_numpy(zero_copy_only=False)]:
+        if int(parent) in failed:
+            law = "a parent in error has no new row: rows, or one row that says why there are none"
+            raise _broken(stage, law, f"parent {parent} has both")
+    return made
 
 
 def _moved(made: pa.RecordBatch, start: int) -> pa.RecordBatch:

@@ -14,6 +14,7 @@ from curation.engine.fused import ERROR_REASON
 from curation.engine.guard import Call, Watch, run_guarded
 from curation.engine.plan import EMPTY_REASON, PARENT_SELECTION, Phase, Plan, PlannedStep
 from curation.engine.view import BatchColumns, ShardView, spread
+from curation.errors import RecipeError
 from curation.recipe import step_name
 from curation.stage import ERROR, PARENT, Rewriter, Shard
 from curation.store import PartWriter, Store, part_facts
@@ -99,12 +100,12 @@ class Rewriting:
         nested = pa.schema([pa.field("rows", pa.large_list(pa.struct(fields)))])
 
         def listed(rows: pa.RecordBatch) -> pa.RecordBatch:
-            made = self.stage.rewrite(rows)
+            made, failed = _told(self.stage.rewrite(rows), rows.num_rows, step_name(self.stage))
             children = pa.StructArray.from_arrays(made.columns, fields=list(made.schema))
             counts = np.bincount(made[PARENT].to_numpy(), minlength=rows.num_rows)
             offset = np.concatenate([[0], np.cumsum(counts)])
             lists = pa.LargeListArray.from_arrays(pa.array(offset, pa.int64()), children)
-            return pa.RecordBatch.from_arrays([lists], names=["rows"])
+            return pa.RecordBatch.from_arrays([lists, failed], names=["rows", ERROR])
 
         call = Call(listed, nested, step_name(self.stage), self.step.number, batch, places)
         made, errors = run_guarded(call, given, watch)
@@ -152,3 +153,25 @@ class Rewriting:
         count.rows += made.num_rows
         count.documents += int(pc.count_distinct(made["root_id"]).as_py())
         count.bytes += int(pc.sum(made["bytes"]).as_py() or 0)
+
+
+def _told(made: pa.RecordBatch, parents: int, name: str) -> tuple[pa.RecordBatch, pa.Array]:
+    """Take the rows that say why their parent could not be done out of a rewriter's rows.
+
+    returns  the new rows, and large_string[parents]: each parent's error; null where it has none
+    """
+    if ERROR not in made.schema.names:
+        return made, pa.nulls(parents, pa.large_string())
+    errors: list[str | None] = [None] * parents
+    failed = made.filter(made[ERROR].is_valid())
+    rows = made.filter(made[ERROR].is_null()).drop_columns([ERROR])
+    for parent, error in zip(failed[PARENT].to_pylist(), failed[ERROR].to_pylist(), strict=True):
+        errors[parent] = errors[parent] or error
+    both = np.intersect1d(failed[PARENT].to_numpy(), rows[PARENT].to_numpy())
+    if len(both):
+        raise RecipeError(
+            f"{name} made rows of a parent that it says is in error.",
+            found=f"row {both[0]} of its batch: {errors[both[0]]}",
+            remedy="give new rows or one row with error: a parent in error is dropped",
+        )
+    return rows, pa.array(errors, pa.large_string())
