@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from io import StringIO
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,14 @@ from curation.stage import ERROR, Shard
 PREVIEW_CHARS = 400
 #: How many of a row's rewrites are named.
 SHOWN_CHILDREN = 5
+#: How much of a source and of its rewrite is set side by side.
+SIDE_CHARS = 4000
+#: A page is as wide as the terminal, or so wide; narrower than the other, texts stand one under
+#: the other.
+PAGE_CELLS, NARROW_CELLS = 120, 60
+#: What a rewritten row says of how it was made and what was found of it, where it has the column.
+_MADE_BY = ("rewriter", "prompt_id", "model_id", "rewrite_seed", "reply_is_cut")
+_FOUND = ("failed_prompt_count", "failed_prompt_reason", "is_faithful", "faithful_reason")
 
 
 @dataclass(frozen=True)
@@ -34,8 +44,39 @@ class StepOutcome:
 
 
 @dataclass(frozen=True)
+class Rewrite:
+    """A row that a model or templates wrote, beside what it was written from.
+
+    source_id  the row that it was made from
+    source     the passage of that row, where the rewriter noted it; else its text
+    facts      by what it was made, and what was found of it
+    """
+
+    id: str
+    source_id: str
+    source: str
+    text: str
+    facts: dict[str, Any]
+    kept: bool
+    because: str
+
+    def lines(self, width: int) -> list[str]:
+        """Return its facts, and source and text in two columns, in so many cells."""
+        facts = ", ".join(f"{name} {_shown(value)}" for name, value in self.facts.items())
+        verdict = "kept" if self.kept else f"dropped: {self.because}"
+        left = f"{self.source[:SIDE_CHARS]}{'…' * (len(self.source) > SIDE_CHARS)}"
+        right = f"{self.text[:SIDE_CHARS]}{'…' * (len(self.text) > SIDE_CHARS)}"
+        if self.source and self.text.startswith(self.source):
+            rest = self.text[len(self.source) :].lstrip("\n")[:SIDE_CHARS]
+            right = f"[the source, then]\n\n{rest}" if rest else "[the source as it is]"
+        titles = f"source {self.source_id}", f"rewrite {self.id}"
+        told = [f"  {line}" for line in _wrapped(f"{facts} · {verdict}", width - 2)]
+        return [*told, "", *_side_by_side(titles, (left, right), width)]
+
+
+@dataclass(frozen=True)
 class Why:
-    """The path of one row; prints as a page.
+    """The path of one row; prints as a page, as wide as the terminal.
 
     kept      whether it is in the corpus (or was rewritten into rows, where ``children`` are)
     because   why it went; "" if it stayed
@@ -43,6 +84,7 @@ class Why:
     path      the steps that it went through
     text      the beginning of its text, as far as it can be read
     relatives name (duplicate of, rewritten from, rewritten into) → id and beginning of text
+    rewrites  the row itself beside its source, where a rewriter composed it; then its own rewrites
     """
 
     id: str
@@ -52,8 +94,13 @@ class Why:
     path: list[StepOutcome]
     text: str
     relatives: list[tuple[str, str, str]]
+    rewrites: list[Rewrite] = field(default_factory=list)
 
     def __str__(self) -> str:
+        return self.page(shutil.get_terminal_size((PAGE_CELLS, 24)).columns)
+
+    def page(self, width: int) -> str:
+        """Return the page for a terminal of so many cells."""
         verdict = "kept" if self.kept else f"dropped: {self.because}"
         lines = [f"{self.id}", f"  {verdict}", ""]
         lines += [f"  {name:<9} {value}" for name, value in self.place.items() if value is not None]
@@ -62,9 +109,11 @@ class Why:
             values = ", ".join(f"{name} {_shown(value)}" for name, value in step.values.items())
             tail = " · ".join(filter(None, [values, step.outcome]))
             lines.append(f"  step {step.step:>2}  {step.title}" + (f"  →  {tail}" if tail else ""))
+        beside = {one.source_id if one.id == self.id else one.id: one for one in self.rewrites}
         for relation, row_id, text in self.relatives:
-            lines += ["", f"  {relation} {row_id}", *_quoted(text)]
-        if self.text:
+            shown = beside[row_id].lines(width) if row_id in beside else _quoted(text)
+            lines += ["", f"  {relation} {row_id}", *shown]
+        if self.text and self.id not in [one.id for one in self.rewrites]:
             lines += ["", "  text", *_quoted(self.text)]
         return "\n".join(lines)
 
@@ -147,6 +196,7 @@ class Explanation:
             path=list(self._path(went_at)),
             text=self._text(),
             relatives=list(self._relatives()),
+            rewrites=list(self._rewrites()),
         )
 
     def _names(self, group: str) -> list[str]:
@@ -194,16 +244,53 @@ class Explanation:
         return own
 
     def _text(self) -> str:
+        return self._whole_text()[:PREVIEW_CHARS]
+
+    def _whole_text(self) -> str:
         group = self.outcome.columns.get("text")
         if group is None or (group == PAYLOAD and self.build.source is None):
             return ""
-        return str(self.stored(group, "text") or "")[:PREVIEW_CHARS]
+        return str(self.stored(group, "text") or "")
+
+    def _rewrites(self) -> Iterator[Rewrite]:
+        """Yield the row beside its source, and its own rewrites beside it."""
+        own = self.rewrite()
+        if own is not None:
+            yield own
+        for child in self._child_ids()[:SHOWN_CHILDREN]:
+            place = _find(self.build, self.build.outcomes[self.level + 1], child)
+            if place is not None:
+                made = Explanation(self.build, self.level + 1, *place).rewrite()
+                if made is not None:
+                    yield made
+
+    def rewrite(self) -> Rewrite | None:
+        """Return the row beside what it was written from; None where it was not composed."""
+        columns, root = self.outcome.columns, self.outcome.space.root
+        if not self.level or columns.get("rewriter") != root:
+            return None
+        names = [name for name in (*_MADE_BY, *_FOUND) if name in columns]
+        facts = {name: self.stored(columns[name], name) for name in names}
+        parent = str(self.stored(root, "parent_id"))
+        source = self.stored(root, "source_text") if columns.get("source_text") == root else None
+        selection = self.outcome.selection
+        kept = bool(self.stored(selection, "kept"))
+        return Rewrite(
+            id=self.id,
+            source_id=parent,
+            source=_text_of(self.build, self.level - 1, parent) if source is None else str(source),
+            text=self._whole_text(),
+            facts={name: value for name, value in facts.items() if value is not None},
+            kept=kept,
+            because="" if kept else str(self.stored(selection, "because")),
+        )
 
     def _relatives(self) -> Iterator[tuple[str, str, str]]:
         yield from self._twin()
         if self.level:
             parent = self.stored(self.outcome.space.root, "parent_id")
-            yield "rewritten from", parent, _preview(self.build, self.level - 1, parent)
+            text = _text_of(self.build, self.level - 1, parent)
+            yield "rewritten from", parent, text[:PREVIEW_CHARS]
         yield from self._children()
 
     def _twin(self) -> Iterator[tuple[str, str, str]]:
@@ -223,12 +310,20 @@ class Explanation:
                 head = _head_in_index(step, found["duplicate_in"], twin)
                 yield relation, f"{twin} in build {found['duplicate_in']}", head
             else:
-                yield relation, twin, _preview(self.build, self.level, twin)
+                yield relation, twin, _text_of(self.build, self.level, twin)[:PREVIEW_CHARS]
             return
 
     def _children(self) -> Iterator[tuple[str, str, str]]:
+        found = self._child_ids()
+        for child in found[:SHOWN_CHILDREN]:
+            preview = _text_of(self.build, self.level + 1, child)[:PREVIEW_CHARS]
+            yield "rewritten into", child, preview
+        if len(found) > SHOWN_CHILDREN:
+            yield "rewritten into", f"and {len(found) - SHOWN_CHILDREN} more", ""
+
+    def _child_ids(self) -> list[str]:
         if self.level + 1 >= len(self.build.outcomes):
-            return
+            return []
         below = self.build.outcomes[self.level + 1]
         view = ShardView(self.build.store, self.build.source, self.view.shard, below.space)
         found: list[str] = []
@@ -236,10 +331,7 @@ class Explanation:
             mask = pc.equal(view.column(below.space.root, index, "parent_id"), self.id)
             found += view.column(below.space.root, index, "id").filter(mask).to_pylist()
         view.close()
-        for child in found[:SHOWN_CHILDREN]:
-            yield "rewritten into", child, _preview(self.build, self.level + 1, child)
-        if len(found) > SHOWN_CHILDREN:
-            yield "rewritten into", f"and {len(found) - SHOWN_CHILDREN} more", ""
+        return found
 
 
 def _head_in_index(step: dict[str, Any], name: str, twin: str) -> str:
@@ -256,9 +348,45 @@ def _head_in_index(step: dict[str, Any], name: str, twin: str) -> str:
     return ""
 
 
-def _preview(build: Build, level: int, row_id: str) -> str:
+def _text_of(build: Build, level: int, row_id: str) -> str:
     place = _find(build, build.outcomes[level], row_id)
-    return "" if place is None else Explanation(build, level, *place)._text()
+    return "" if place is None else Explanation(build, level, *place)._whole_text()
+
+
+def _side_by_side(titles: tuple[str, str], texts: tuple[str, str], width: int) -> list[str]:
+    """Return two texts in two columns, wrapped; one under the other where there is no room."""
+    from rich.table import Table
+    from rich.text import Text
+
+    if width < NARROW_CELLS:
+        return [
+            line
+            for title, text in zip(titles, texts, strict=True)
+            for line in ("", f"  {title}", *(f"    | {one}" for one in _wrapped(text, width - 6)))
+        ][1:]
+    table = Table(box=None, padding=(0, 2, 0, 2), pad_edge=True, show_edge=False)
+    for title in titles:
+        table.add_column(Text(title), ratio=1, overflow="fold")
+    table.add_row(*(Text(text) for text in texts))
+    return _rendered(table, width)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    from rich.text import Text
+
+    return _rendered(Text(text, overflow="fold"), max(width, 20))
+
+
+def _rendered(what: Any, width: int) -> list[str]:
+    """Return what rich makes of something, as plain lines; control characters do not come through.
+
+    rich measures in cells: letters of Chinese are two wide.
+    """
+    from rich.console import Console
+
+    page = StringIO()
+    Console(file=page, width=width, color_system=None, highlight=False).print(what)
+    return [line.rstrip() for line in page.getvalue().rstrip("\n").split("\n")]
 
 
 def _shown(value: Any) -> str:
