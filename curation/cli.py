@@ -111,16 +111,41 @@ def run(  # noqa: PLR0913  a command's options
     stall_limit: Annotated[
         float, typer.Option(help="Seconds without progress after which a worker is replaced.")
     ] = 300.0,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Tell what language models would be asked and take; ask nothing."
+        ),
+    ] = False,
+    sample: Annotated[
+        int | None, typer.Option(help="Of --dry-run: rows to try; default: 1000.", min=1)
+    ] = None,
+    tokens_per_second: Annotated[
+        float | None, typer.Option(help="Of --dry-run: how fast the model writes.", min=0.001)
+    ] = None,
+    prices: Annotated[
+        tuple[float, float] | None,
+        typer.Option(help="Of --dry-run: money for a million tokens of prompts and of replies."),
+    ] = None,
 ) -> None:
     """Run a recipe. What the store holds already is not done again.
 
     The recipe's own flags follow its name; they are the keywords of its function. Ctrl-C stops
-    cleanly; the same command goes on from there.
+    cleanly; the same command goes on from there. With --dry-run nothing is sent to a model and
+    nothing is stored: some rows are tried with models that count.
 
     Example: curation run pipelines/web.py --paths 'crawl/*.warc.gz' --out corpus
     """
     writer = _writer(out, format, columns, shard_mb)
     loaded = _load(recipe, context.args)
+    if dry_run:
+        _dry_run(loaded, store, (sample, tokens_per_second, prices))
+        return
+    if (sample, tokens_per_second, prices) != (None, None, None):
+        raise RecipeError(
+            "--sample, --tokens-per-second and --prices are for a dry run.",
+            remedy="add --dry-run, or leave them out",
+        )
     signal.signal(signal.SIGTERM, interrupt)
     build = loaded.run(
         store=store, workers=workers, limit=limit, stall_s=stall_limit, progress=progress()
@@ -289,6 +314,37 @@ def _load(name: str, words: list[str]) -> Recipe:
     from curation.recipe_file import load_recipe
 
     return load_recipe(name, words)
+
+
+def _dry_run(
+    loaded: Recipe,
+    store: Path,
+    known: tuple[int | None, float | None, tuple[float, float] | None],
+) -> None:
+    """Print what the recipe's models would be asked.
+
+    known  rows to try, tokens a second, prices
+    """
+    from rich.console import Console
+
+    from curation.dry_run import SAMPLE_ROWS, dry_run, estimate_table
+
+    sample, speed, prices = known
+    found = dry_run(
+        loaded,
+        store=store,
+        sample=sample or SAMPLE_ROWS,
+        tokens_per_second=speed,
+        prices=prices,
+    )
+    if found.estimates:
+        console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+        console.print(estimate_table(found))
+    say(
+        f"from {found.sampled_rows:,} rows, {found.sampled_frac:.2%} of the input; nothing was sent"
+    )
+    for note in found.notes:
+        say(f"  {note}")
 
 
 def _help_of_recipe(words: list[str]) -> None:

@@ -115,6 +115,10 @@ class Generate(Rewriter):
         """Return the prompts themselves."""
         return [prompt(one) if isinstance(one, str) else one for one in self.prompts]
 
+    def typical_tokens(self) -> dict[str, int]:
+        """Return the tokens of a usual reply by purpose, for an estimate."""
+        return {one.name: one.typical_tokens for one in self.asked()}
+
     def identity(self) -> dict[str, object]:
         """Know the model by what decides its replies, and the prompts by their words."""
         facts = super().identity()
