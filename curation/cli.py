@@ -341,7 +341,8 @@ def _dry_run(
         console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
         console.print(estimate_table(found))
     say(
-        f"from {found.sampled_rows:,} rows, {found.sampled_frac:.2%} of the input; nothing was sent"
+        f"from {found.tried_rows:,} of {found.read_rows:,} rows, which are {found.read_frac:.2%} of "
+        "the input; nothing was sent"
     )
     for note in found.notes:
         say(f"  {note}")

@@ -1,12 +1,14 @@
 """What a recipe's language models will be asked, and what that will take, before anything is spent.
 
-Some rows from all over the input go through the recipe in a temporary store, with models that only
-count. What they counted is scaled by the bytes of input. A selection by what a model says cannot be
-made then and lets every row pass: what comes after it is an upper bound. Nothing is sent, and
-nothing is written into the user's store.
+Some rows go through the recipe in a temporary store, with models that only count. What they counted
+is scaled by the bytes of input. A selection by what a model says cannot be made then and lets every
+row pass: what comes after it is an upper bound. Nothing is sent, and nothing is written into the
+user's store.
 
-Trade-off: rows are read from the beginning of a few shards, for a compressed file can be read from
-its beginning only; and what is asked for again, or twice as long, is not foreseen.
+Trade-off: many rows are read and some of them tried, for files are often sorted; they are read from
+the beginnings of a few shards, as a compressed file has no other place to begin. What is asked for
+again, or twice as long, is not foreseen; nor is what a step over all rows would ask of more rows
+than were tried.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ from curation.rewrite.counting import (
     tokenizer_of,
 )
 from curation.sources.covered import covered_bytes
-from curation.stage import Rewriter, Shard, Stage
+from curation.stage import Reducer, Rewriter, Shard, Stage
 from curation.store import Store
 
 if TYPE_CHECKING:
@@ -48,8 +50,8 @@ if TYPE_CHECKING:
 
 #: Rows that are tried where nobody says how many.
 SAMPLE_ROWS = 1000
-#: Shards from whose beginnings they come.
-_SAMPLED_SHARDS = 8
+#: They are drawn among so many, from the beginnings of so many shards.
+_READ_ROWS, _READ_SHARDS = 20_000, 8
 #: Seconds without progress that a stage is given; it runs in this process.
 _STALL_S = 3600.0
 
@@ -85,8 +87,9 @@ class DryRun:
     """Estimates for every step that asks a model, and what is to be known of them."""
 
     estimates: tuple[Estimate, ...]
-    sampled_rows: int
-    sampled_frac: float
+    tried_rows: int
+    read_rows: int
+    read_frac: float
     notes: tuple[str, ...] = ()
 
     def frame(self) -> pl.DataFrame:
@@ -137,8 +140,11 @@ def dry_run(
     estimates = tuple(_estimates(recipe, members, known))
     covered = sum(member.covered for member in members)
     total = sum(member.total for member in members)
-    rows = sum(member.rows for member in members)
-    return DryRun(estimates, rows, covered / max(total, 1), (*notes, *_remarks(estimates)))
+    tried, read = (
+        sum(counts) for counts in zip(*((m.tried, m.rows) for m in members), strict=True)
+    )
+    remarks = (*notes, *_remarks(estimates))
+    return DryRun(estimates, tried, read, covered / max(total, 1), remarks)
 
 
 # ---------------------------------------------------------------- one member of the source
@@ -147,6 +153,8 @@ def dry_run(
 class _Member:
     """A dry run over a sample of one member of the source.
 
+    rows       that were read; ``tried`` of them are taken through the steps
+    covered    bytes of input that they took, of ``total``
     asked      step → purpose → what was asked
     documents  step → rows that reached it
     """
@@ -154,7 +162,8 @@ class _Member:
     def __init__(self, recipe: Recipe, shards: Sequence[Shard], sample: int) -> None:
         self.recipe = recipe
         self.total = sum(shard.bytes for shard in shards)
-        self.shards = _spread(shards, sample)
+        self.shards = _spread(shards, max(sample, _READ_ROWS))
+        self.sample = sample
         self.covered, self.rows = 0.0, 0
         self.asked: dict[int, dict[str, Asked]] = {}
         self.documents: dict[int, int] = {}
@@ -162,11 +171,18 @@ class _Member:
 
     @property
     def scale(self) -> float:
-        """By how much more the whole input is than what was read."""
-        return self.total / self.covered if self.covered else 1.0
+        """By how much more the whole input is than what is tried."""
+        if not self.rows or not self.covered:
+            return 1.0
+        return self.total / self.covered * self.rows / self.tried
+
+    @property
+    def tried(self) -> int:
+        """How many rows are taken through the steps."""
+        return min(self.rows, self.sample)
 
     def run(self) -> None:
-        """Read the sample, then take it through the steps."""
+        """Read the rows, then take some of them through the steps."""
         with tempfile.TemporaryDirectory(prefix="curation-dry-run-") as folder:
             store = Store(folder)
             self._measure(store)
@@ -180,10 +196,11 @@ class _Member:
 
     def _follow(self, store: Store, steps: Sequence[tuple[int, Step]], upto: int = 0) -> None:
         """Run the steps; note how many rows reach each, and the step ``upto`` behind them."""
+        drawn = Sample(None, self.sample, 0, "not tried")
         trial = dataclasses.replace(
-            self.recipe, steps=[s for _, s in steps], on_error="keep", max_error_frac=1.0
+            self.recipe, steps=[drawn, *(s for _, s in steps)], on_error="keep", max_error_frac=1.0
         )
-        rows = _run(store, trial, self.shards).funnel()["rows"].to_list()
+        rows = _run(store, trial, self.shards).funnel()["rows"].to_list()[1:]
         numbers = [number for number, _ in steps] + ([upto] if upto else [])
         self.documents = dict(zip(numbers, rows, strict=False))
 
@@ -230,14 +247,14 @@ class _Member:
         return step
 
 
-def _spread(shards: Sequence[Shard], sample: int) -> tuple[Shard, ...]:
+def _spread(shards: Sequence[Shard], rows: int) -> tuple[Shard, ...]:
     """Return the beginnings of a few shards, from all over the input, with so many rows together.
 
     Each shard that is taken gives as many rows as the others.
     """
-    count = min(len(shards), _SAMPLED_SHARDS, sample)
+    count = min(len(shards), _READ_SHARDS, rows)
     chosen = [shards[n * len(shards) // count] for n in range(count)]
-    return tuple(dataclasses.replace(shard, limit=-(-sample // count)) for shard in chosen)
+    return tuple(dataclasses.replace(shard, limit=-(-rows // count)) for shard in chosen)
 
 
 def _run(store: Store, recipe: Recipe, shards: tuple[Shard, ...]) -> Build:
@@ -320,7 +337,8 @@ def _estimate(
 ) -> Estimate:
     (model, holder), purpose = asks
     history = known.history(model)
-    asked = [(m.asked.get(number, {}).get(purpose, Asked()), m.scale) for m in members]
+    accounts = [m.asked.get(number, {}).get(purpose, Asked()) for m in members]
+    asked = [*zip(accounts, _weights(step, accounts, members), strict=True)]
     requests = sum(one.requests * scale for one, scale in asked)
     prompts = sum(one.prompt_tokens * scale for one, scale in asked)
     limit = sum(one.limit_tokens * scale for one, scale in asked) / (requests or 1)
@@ -344,6 +362,17 @@ def _estimate(
         hours=replies / rate / 3600 if rate else None,
         money=(prompts * prices[0] + replies * prices[1]) / 1e6 if prices and any(prices) else None,
     )
+
+
+def _weights(step: Step, accounts: Sequence[Asked], members: Sequence[_Member]) -> Iterator[float]:
+    """Yield for each member how often its account counts.
+
+    A step over all rows asks as much as its settings say, however many rows there are: the largest
+    account is the estimate.
+    """
+    largest = max(range(len(members)), key=lambda n: accounts[n].requests)
+    for n, member in enumerate(members):
+        yield float(n == largest) if isinstance(step, Reducer) else member.scale
 
 
 def _reply_tokens(holder: Stage, purpose: str, history: History, limit: float) -> tuple[float, str]:
