@@ -139,7 +139,7 @@ def run(  # noqa: PLR0913  a command's options
     writer = _writer(out, format, columns, shard_mb)
     loaded = _load(recipe, context.args)
     if dry_run:
-        _dry_run(loaded, store, (sample, tokens_per_second, prices))
+        _dry_run(loaded, (store, limit), (sample, tokens_per_second, prices))
         return
     if (sample, tokens_per_second, prices) != (None, None, None):
         raise RecipeError(
@@ -318,11 +318,12 @@ def _load(name: str, words: list[str]) -> Recipe:
 
 def _dry_run(
     loaded: Recipe,
-    store: Path,
+    meant: tuple[Path, int | None],
     known: tuple[int | None, float | None, tuple[float, float] | None],
 ) -> None:
     """Print what the recipe's models would be asked.
 
+    meant  store and limit of the run that is meant
     known  rows to try, tokens a second, prices
     """
     from rich.console import Console
@@ -332,7 +333,8 @@ def _dry_run(
     sample, speed, prices = known
     found = dry_run(
         loaded,
-        store=store,
+        store=meant[0],
+        limit=meant[1],
         sample=sample or SAMPLE_ROWS,
         tokens_per_second=speed,
         prices=prices,
@@ -341,8 +343,8 @@ def _dry_run(
         console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
         console.print(estimate_table(found))
     say(
-        f"from {found.tried_rows:,} of {found.read_rows:,} rows, which are {found.read_frac:.2%} of "
-        "the input; nothing was sent"
+        f"from {found.tried_rows:,} of {found.read_rows:,} rows, {found.read_frac:.2%} of the "
+        "input; nothing was sent"
     )
     for note in found.notes:
         say(f"  {note}")

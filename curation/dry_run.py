@@ -14,7 +14,9 @@ than were tried.
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -111,6 +113,7 @@ def dry_run(
     recipe: Recipe,
     *,
     store: str | os.PathLike[str],
+    limit: int | None = None,
     sample: int = SAMPLE_ROWS,
     tokens_per_second: float | None = None,
     prices: tuple[float, float] | None = None,
@@ -118,6 +121,7 @@ def dry_run(
     """Return what a run of the recipe would ask its models, and what that would take.
 
     store              whose earlier replies tell how long replies are; it need not be there
+    limit              as of the run that is meant: the first so many rows only
     sample             rows to try, of each member of a combined source
     tokens_per_second  of replies, of each model; None for what the store's replies show
     prices             money for a million tokens of prompts and of replies; None for the stages'
@@ -130,7 +134,7 @@ def dry_run(
             found=f"{sample=}, {tokens_per_second=}, {prices=}",
         )
     parts: dict[int, list[Shard]] = {}
-    for shard in recipe.rows_source.plan():
+    for shard in recipe.plan(limit=limit).shards:
         parts.setdefault(shard.part, []).append(shard)
     members = [_Member(recipe, shards, sample) for shards in parts.values()]
     for member in members:
@@ -162,7 +166,8 @@ class _Member:
     def __init__(self, recipe: Recipe, shards: Sequence[Shard], sample: int) -> None:
         self.recipe = recipe
         self.total = sum(shard.bytes for shard in shards)
-        self.shards = _spread(shards, max(sample, _READ_ROWS))
+        self.limit = shards[0].limit if shards[0].limit >= 0 else None
+        self.shards = _spread(shards, min(max(sample, _READ_ROWS), self.limit or sys.maxsize))
         self.sample = sample
         self.covered, self.rows = 0.0, 0
         self.asked: dict[int, dict[str, Asked]] = {}
@@ -171,10 +176,10 @@ class _Member:
 
     @property
     def scale(self) -> float:
-        """By how much more the whole input is than what is tried."""
+        """How many rows of the input each of those that are tried stands for."""
         if not self.rows or not self.covered:
             return 1.0
-        return self.total / self.covered * self.rows / self.tried
+        return min(self.total / self.covered * self.rows, self.limit or math.inf) / self.tried
 
     @property
     def tried(self) -> int:

@@ -195,7 +195,10 @@ def _clean(value: Any) -> str:
 
 def _checked(tasks: list[Task]) -> tuple[Task, ...]:
     """Return the tasks, each question once: a model that goes in circles repeats it."""
-    return tuple({task.question.casefold(): task for task in reversed(tasks)}.values())[::-1]
+    first: dict[str, Task] = {}
+    for task in tasks:
+        first.setdefault(task.question.casefold(), task)
+    return tuple(first.values())
 
 
 def _plain(text: str) -> list[Task]:

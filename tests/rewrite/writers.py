@@ -1,10 +1,10 @@
-"""Stand-ins for a model that writes about passages: by rule from the passage, in the form asked for.
+"""Stand-ins for a model that writes about passages, by rule from the passage, in the right form.
 
 What one does with a passage is decided by marks in it, so that tests need no state: CUT (every
 reply is cut), CUTONCE (cut unless the limit is doubled), FENCED, PLAIN (Q: and A:), CHATTY, THINKS,
 THINKSON (cut within its reasoning), REFUSES, EMPTY, GARBLED, GARBLEDONCE (at the first draw only),
-WRONGFORM (JSON that breaks the schema), TWICE (two objects), ECHO (repeats the JSON of the passage),
-BREAKS (an error in place of a reply). One that obeys does what a passage orders.
+WRONGFORM (JSON that breaks the schema), TWICE (two objects), ECHO (repeats the JSON of the
+passage), BREAKS (an error in place of a reply). One that obeys does what a passage orders.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Writer:
 
     obeys: bool = False
     name: str = "writer"
-    asked: list[list[Request]] = field(default_factory=list, compare=False)
+    asked: list[list[Request]] = field(default_factory=list, compare=False, repr=False)
 
     def facts(self) -> Mapping[str, object]:
         return {"model": self.name, "obeys": self.obeys}
