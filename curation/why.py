@@ -33,6 +33,11 @@ _MADE_BY = ("rewriter", "prompt_id", "model_id", "rewrite_seed", "reply_is_cut")
 _FOUND = ("failed_prompt_count", "failed_prompt_reason", "is_faithful", "faithful_reason")
 
 
+#: Characters that would command the terminal that a page is printed on: C0, DEL and C1 but for
+#: line ends and tabs.
+_CONTROLS = dict.fromkeys({*range(32), *range(127, 160)} - {9, 10}, "\ufffd")
+
+
 @dataclass(frozen=True)
 class StepOutcome:
     """What one step did to the row: its values, or the values that a rule looked at."""
@@ -69,6 +74,7 @@ class Rewrite:
         if self.source and self.text.startswith(self.source):
             rest = self.text[len(self.source) :].lstrip("\n")[:SIDE_CHARS]
             right = f"[the source, then]\n\n{rest}" if rest else "[the source as it is]"
+        left, right = left.translate(_CONTROLS), right.translate(_CONTROLS)
         titles = f"source {self.source_id}", f"rewrite {self.id}"
         told = [f"  {line}" for line in _wrapped(f"{facts} · {verdict}", width - 2)]
         return [*told, "", *_side_by_side(titles, (left, right), width)]
@@ -115,7 +121,7 @@ class Why:
             lines += ["", f"  {relation} {row_id}", *shown]
         if self.text and self.id not in [one.id for one in self.rewrites]:
             lines += ["", "  text", *_quoted(self.text)]
-        return "\n".join(lines)
+        return "\n".join(lines).translate(_CONTROLS)
 
     __repr__ = __str__
 
@@ -378,7 +384,7 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 def _rendered(what: Any, width: int) -> list[str]:
-    """Return what rich makes of something, as plain lines; control characters do not come through.
+    """Return what rich makes of something, as plain lines.
 
     rich measures in cells: letters of Chinese are two wide.
     """

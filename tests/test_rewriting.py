@@ -13,7 +13,7 @@ import pytest
 from curation import Build, Chunk, Recipe, TextSize, col, keep
 from curation.audit import check_store
 from curation.columns import columns
-from curation.errors import DataError
+from curation.errors import DataError, RecipeError
 from curation.stage import PARENT, Rewriter
 from curation.store import Store
 from tests.conftest import kept_ids, snapshot, table, write_jsonl
@@ -35,6 +35,30 @@ class Lines(Rewriter):
         parents = pa.array([p for p, _ in found], pa.int32())
         lines = pa.array([line for _, line in found], pa.large_string())
         return pa.RecordBatch.from_arrays([parents, lines], names=[PARENT, "text"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Careful(Rewriter):
+    """A row for each line; says itself which texts it could not do. ``both`` breaks the law."""
+
+    reads: ClassVar[tuple[str, ...]] = ("text",)
+    writes: ClassVar[pa.Schema] = columns("text")
+
+    both: bool = False
+    log: str = ""
+
+    def rewrite(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        with open(self.log, "a") as file:
+            file.write(f"{batch.num_rows}\n")
+        found: list[tuple[int, str | None, str | None]] = []
+        for parent, text in enumerate(batch["text"].to_pylist()):
+            if "!" not in text or self.both:
+                found += [(parent, line, None) for line in text.split("\n") if line]
+            if "!" in text:
+                found.append((parent, None, f"a bang in {text!r}"))
+        kinds = (pa.int32(), pa.large_string(), pa.large_string())
+        arrays = [pa.array(c, k) for c, k in zip(zip(*found, strict=True), kinds, strict=True)]
+        return pa.RecordBatch.from_arrays(arrays, names=[PARENT, "text", "error"])
 
 
 TEXTS = ["one two\nthree", "", "alone", "four\nfive six\n\nseven eight nine", "bad!", "x\ny"]
@@ -181,3 +205,27 @@ def test_a_rewrite_that_makes_nothing_at_all_is_an_empty_corpus(
     assert build.documents().collect().height == 0
     assert build.reasons() == {"Lines made nothing of it": 3}
     assert build.ledger().balances
+
+
+def test_a_rewriter_says_itself_which_parents_failed(
+    pages: str, tmp_path: Path, store: Path
+) -> None:
+    """A batch with one bad document would be done again in halves, and paid for again."""
+    log = tmp_path / "log"
+    steps = [Careful(log=str(log)), TextSize()]
+    build = Recipe(source=table(pages), steps=steps).run(store=store, workers=0)
+    assert build.ledger().balances
+    assert build.errors().select("step", "stage", "reason").rows() == [
+        (1, "Careful", "a bang in 'bad!'")
+    ]
+    assert build.reasons() == {"error in Careful": 1, "Careful made nothing of it": 1}
+    assert len(build.documents().collect()) == 8
+    assert log.read_text().split() == ["3", "3"]
+    assert build.why(build.errors()["id"][0]).because == "error in Careful: a bang in 'bad!'"
+
+
+def test_a_parent_is_in_error_or_has_rows(pages: str, tmp_path: Path, store: Path) -> None:
+    """Rows of a document that counts as lost would stay in the corpus, or vanish unseen."""
+    steps = [Careful(both=True, log=str(tmp_path / "log"))]
+    with pytest.raises(RecipeError, match="made rows of a parent that it says is in error"):
+        Recipe(source=table(pages), steps=steps).run(store=store, workers=0)

@@ -97,6 +97,27 @@ class Copies(Named, Rewriter):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Failing(Named, Rewriter):
+    """A rewriter that copies texts and says of long ones that they failed; or copies these too."""
+
+    reads: ClassVar[tuple[str, ...]] = ("text",)
+    writes: ClassVar[pa.Schema] = columns("text")
+    both: bool = False
+
+    def rewrite(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        rows: list[tuple[int, str | None, str | None]] = []
+        for parent, text in enumerate(batch["text"].to_pylist()):
+            is_long = text is not None and len(text) > 9
+            rows += [(parent, text, None)] if self.both or not is_long else []
+            rows += [(parent, None, "too long")] if is_long else []
+        names = (PARENT, "text", "error")
+        kinds = (pa.int32(), pa.large_string(), pa.large_string())
+        cells = [[row[n] for row in rows] for n in range(3)]
+        arrays = [pa.array(c, k) for c, k in zip(cells, kinds, strict=True)]
+        return pa.RecordBatch.from_arrays(arrays, names=list(names))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Lines(Named, Source):
     """A source of numbered rows; a test chooses what goes wrong."""
 
@@ -605,3 +626,9 @@ def test_rows_in_error_are_not_asked_for_again() -> None:
         return batches
 
     check_stage(Lines(read_as=broken_first, reread_as=never_the_first))
+
+
+def test_a_rewriter_may_say_which_parents_failed_and_make_nothing_of_them() -> None:
+    """A parent would be both lost and there, and the counts would not balance."""
+    check_stage(Failing())
+    breaks(Failing(both=True), "a parent in error has no new row")

@@ -37,7 +37,9 @@ def covered_bytes(source: Source, shard: Shard, place: pl.DataFrame) -> float:
     if not seen:
         return float(shard.bytes)
     whole = [_size(span) for span in shard.spans[: shard.spans.index(seen[-1])]]
-    return float(sum(whole)) + _of_last(kind, seen[-1], place)
+    read = sum(whole) + _of_last(kind, seen[-1], place)
+    # a source may count a compressed file as larger than it is
+    return shard.bytes * read / max(sum(map(_size, shard.spans)), 1)
 
 
 def _size(span: Span) -> int:
