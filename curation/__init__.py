@@ -89,6 +89,7 @@ if TYPE_CHECKING:
     from curation.presets import language_rules as language_rules
     from curation.presets import license_rules as license_rules
     from curation.presets import page_rules as page_rules
+    from curation.presets import refine_rules as refine_rules
     from curation.presets import refinedweb_rules as refinedweb_rules
     from curation.presets import thresholds as thresholds
     from curation.recipe import Recipe as Recipe
@@ -106,6 +107,7 @@ if TYPE_CHECKING:
     from curation.rewrite.generate import Generate as Generate
     from curation.rewrite.prompts import Prompt as Prompt
     from curation.rewrite.redact import RedactPii as RedactPii
+    from curation.rewrite.refine import Refine as Refine
     from curation.score.bandit import ClusterBandit as ClusterBandit
     from curation.score.clusters import Clusters as Clusters
     from curation.score.density import Density as Density
@@ -163,6 +165,7 @@ _HOME = {
             "language_rules",
             "license_rules",
             "page_rules",
+            "refine_rules",
             "refinedweb_rules",
             "thresholds",
         ),
@@ -241,6 +244,7 @@ _HOME = {
     "Prompt": "rewrite.prompts",
     "RedactPii": "rewrite.redact",
     "reply_costs": "rewrite.ledger",
+    "Refine": "rewrite.refine",
     **dict.fromkeys(("Ablation", "Arm"), "ablate.arms"),
     "Base": "ablate.base",
     **dict.fromkeys(("Mining", "Selector"), "mining"),

@@ -260,7 +260,15 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "summary_task_count": (pa.uint32(), "1 where the text asks for its title, else 0"),
     "completion_task_count": (pa.uint32(), "1 where the text asks for its rest, else 0"),
     # refinement by programs (rewrite/refine.py)
+    "refine_verdict": (_TEXT, "what became of the text: kept, refined, dropped or refused"),
+    "refine_error_count": (pa.uint32(), "lines of refining programs that could not be followed"),
+    "refine_removed_line_count": (pa.uint32(), "lines that the refining programs take out"),
+    "refine_normalize_count": (pa.uint32(), "places where refining programs replace a string"),
     # structure (rewrite/sections.py)
+    "section_title": (_TEXT, "title of the section that the text is from"),
+    "section_path": (_TEXT, "titles from the outermost section to this one, with ' > ' between"),
+    "section_number": (pa.uint32(), "place of the piece among the pieces of its document, from 1"),
+    "record_count": (pa.uint32(), "lines, rows and objects of the text that became sentences"),
     # faithfulness of a rewrite to its source (rewrite/faithful.py)
 }
 

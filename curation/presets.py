@@ -354,6 +354,11 @@ def refinedweb_rules() -> list[Keep]:
     return [keep(col("removed_word_frac") <= MAX_REMOVED_WORD_FRAC, because=because)]
 
 
+def refine_rules() -> list[Keep]:
+    """Drop what a refining model drops (``Refine``), and what is left of no more than ten words."""
+    return [keep(col("refine_verdict") != "dropped", because="refined away")]
+
+
 def license_rules(
     allow: Sequence[str] = OPEN_LICENSES, *, unknown: Literal["drop", "keep"] = "drop"
 ) -> list[Keep]:
