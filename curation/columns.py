@@ -268,6 +268,7 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "section_title": (_TEXT, "title of the section that the text is from"),
     "section_path": (_TEXT, "titles from the outermost section to this one, with ' > ' between"),
     "section_number": (pa.uint32(), "place of the piece among the pieces of its document, from 1"),
+    "source_id": (_TEXT, "readable id of the source that the text states"),
     "record_count": (pa.uint32(), "lines, rows and objects of the text that became sentences"),
     # faithfulness of a rewrite to its source (rewrite/faithful.py)
 }

@@ -41,17 +41,17 @@ def cut(data_B: U8, offset: I64, max_chars: int) -> tuple[I64, I64, I64]:
     stop_C: list[int] = []
     for n in range(offset.size - 1):
         first, end = offset[n], offset[n + 1]
-        at, stop = _skip_space(data_B, first, end), end
-        if at < end and _after_chars(data_B, first, end, max_chars) == end:
+        at, stop = skip_space(data_B, first, end), end
+        if at < end and after_chars(data_B, first, end, max_chars) == end:
             at = first
         else:
-            stop = _trim_end(data_B, at, end)
+            stop = trim_end(data_B, at, end)
         while at < stop:
             after = _end_of_piece(data_B, at, stop, max_chars)
             parent_C.append(n)
             start_C.append(at)
             stop_C.append(after)
-            at = _skip_space(data_B, after, stop)
+            at = skip_space(data_B, after, stop)
     return np.array(parent_C), np.array(start_C), np.array(stop_C)
 
 
@@ -67,6 +67,15 @@ def copy_pieces(data_B: U8, start_C: I64, stop_C: I64) -> tuple[U8, I64]:
 
 
 @numba.njit(cache=True, nogil=True)
+def trim_ends(data_B: U8, start_C: I64, stop_C: I64) -> I64:
+    """Return where the last character of each piece that is not white space ends."""
+    end_C = np.empty_like(stop_C)
+    for c in range(start_C.size):
+        end_C[c] = trim_end(data_B, start_C[c], stop_C[c])
+    return end_C
+
+
+@numba.njit(cache=True, nogil=True)
 def _end_of_piece(data_B: U8, start: int, stop: int, max_chars: int) -> int:
     """Return where the piece that starts at ``start``, not at white space, ends."""
     best = np.full(4, -1, dtype=np.int64)
@@ -74,9 +83,9 @@ def _end_of_piece(data_B: U8, start: int, stop: int, max_chars: int) -> int:
     while at < stop:
         byte = data_B[at]
         if KIND[byte] != LETTER and space_width(data_B, at, stop) > 0:
-            after, run_chars, feeds = _space_run(data_B, at, stop)
+            after, run_chars, feeds = space_run(data_B, at, stop)
             kind = min(_SENTENCE + feeds, _PARAGRAPH) if feeds else _SPACE
-            if kind == _SPACE and _ends_sentence(data_B, start, at):
+            if kind == _SPACE and ends_sentence(data_B, start, at):
                 kind = _SENTENCE
             best[_SPACE] = at
             if chars >= enough:
@@ -99,7 +108,7 @@ def _end_of_piece(data_B: U8, start: int, stop: int, max_chars: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def _space_run(data_B: U8, at: int, stop: int) -> tuple[int, int, int]:
+def space_run(data_B: U8, at: int, stop: int) -> tuple[int, int, int]:
     """Return where the white space from ``at`` on ends, its code points and its line feeds."""
     chars, feeds = 0, 0
     while at < stop:
@@ -112,7 +121,7 @@ def _space_run(data_B: U8, at: int, stop: int) -> tuple[int, int, int]:
 
 
 @numba.njit(cache=True, nogil=True)
-def _ends_sentence(data_B: U8, start: int, at: int) -> bool:
+def ends_sentence(data_B: U8, start: int, at: int) -> bool:
     """Say whether the bytes before ``at`` are . ! or ?, perhaps with closing quotes after it."""
     while at > start:
         byte = data_B[at - 1]
@@ -153,7 +162,7 @@ def _char_width(data_B: U8, at: int, stop: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def _after_chars(data_B: U8, at: int, stop: int, chars: int) -> int:
+def after_chars(data_B: U8, at: int, stop: int, chars: int) -> int:
     """Return the place after so many code points, or ``stop`` if there are no more than that."""
     while at < stop and chars > 0:
         at, chars = at + _char_width(data_B, at, stop), chars - 1
@@ -161,12 +170,13 @@ def _after_chars(data_B: U8, at: int, stop: int, chars: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def _skip_space(data_B: U8, at: int, stop: int) -> int:
-    return _space_run(data_B, at, stop)[0] if at < stop else at
+def skip_space(data_B: U8, at: int, stop: int) -> int:
+    """Return where the white space from ``at`` on ends."""
+    return space_run(data_B, at, stop)[0] if at < stop else at
 
 
 @numba.njit(cache=True, nogil=True)
-def _trim_end(data_B: U8, start: int, stop: int) -> int:
+def trim_end(data_B: U8, start: int, stop: int) -> int:
     """Return where the last character before ``stop`` that is not white space ends."""
     while stop > start:
         at = stop - 1
