@@ -106,8 +106,12 @@ if TYPE_CHECKING:
     from curation.rewrite.reading import ReadingComprehension as ReadingComprehension
     from curation.rewrite.generate import Generate as Generate
     from curation.rewrite.prompts import Prompt as Prompt
+    from curation.rewrite.records import RecordsToText as RecordsToText
     from curation.rewrite.redact import RedactPii as RedactPii
     from curation.rewrite.refine import Refine as Refine
+    from curation.rewrite.sections import Sections as Sections
+    from curation.rewrite.source_ids import SourceIds as SourceIds
+    from curation.rewrite.structure import Structure as Structure
     from curation.score.bandit import ClusterBandit as ClusterBandit
     from curation.score.clusters import Clusters as Clusters
     from curation.score.density import Density as Density
@@ -244,7 +248,11 @@ _HOME = {
     "Prompt": "rewrite.prompts",
     "RedactPii": "rewrite.redact",
     "reply_costs": "rewrite.ledger",
+    "RecordsToText": "rewrite.records",
     "Refine": "rewrite.refine",
+    "Sections": "rewrite.sections",
+    "SourceIds": "rewrite.source_ids",
+    "Structure": "rewrite.structure",
     **dict.fromkeys(("Ablation", "Arm"), "ablate.arms"),
     "Base": "ablate.base",
     **dict.fromkeys(("Mining", "Selector"), "mining"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from curation.stage import ERROR, PARENT
@@ -12,7 +13,7 @@ from curation.stage import ERROR, PARENT
 
 def new_rows(
     writes: pa.Schema,
-    parents: Sequence[int],
+    parents: Sequence[int] | npt.NDArray[np.int64],
     made: Mapping[str, pa.Array],
     failed: Mapping[int, str] | None = None,
 ) -> pa.RecordBatch:

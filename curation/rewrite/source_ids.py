@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.arrow import bytes_and_offsets, from_bytes_and_offsets
+from curation.arrow import bytes_and_offsets, from_bytes_and_offsets, values_of
 from curation.columns import columns
 from curation.errors import RecipeError
 from curation.rewrite.lineage import LINEAGE, lineage
@@ -97,7 +97,7 @@ class SourceIds(Rewriter):
         is_blank = pc.equal(pc.utf8_trim_whitespace(batch["text"]), "")
         has_text = pc.invert(pc.fill_null(is_blank, True))
         kept = batch.filter(has_text)
-        parent_N = np.flatnonzero(has_text.to_numpy(zero_copy_only=False))
+        parent_N = np.flatnonzero(values_of(has_text)).astype(np.int64)
         ids = source_ids(kept, self.by)
         hash_N = id_hash(kept["id"], self.seed)
         text = self._texts(kept["text"], ids, hash_N)
@@ -205,7 +205,9 @@ class Sentences:
         number_S = np.arange(len(document_S)) - first_S
         start_S = np.where(number_S == 0, offset[document_S], start_S)
         is_last_S = np.append(document_S[1:] != document_S[:-1], True)[: len(document_S)]
-        stop_S = np.where(is_last_S, offset[document_S + 1], np.append(start_S[1:], 0)[: len(start_S)])
+        stop_S = np.where(
+            is_last_S, offset[document_S + 1], np.append(start_S[1:], 0)[: len(start_S)]
+        )
         end_S = trim_ends(data, start_S, stop_S)
         count_N = np.bincount(document_S, minlength=len(offset) - 1)
         return cls(document_S, number_S, start_S, end_S, stop_S, count_N)
@@ -222,12 +224,18 @@ def _sentence_starts(data: U8, offset: I64) -> tuple[I64, I64]:
     ended_W = np.cumsum(kind_W & ENDS_SENTENCE != 0)
     is_plain_W = kind_W & ALL_PUNCT == 0
     document_P, start_P = document_W[is_plain_W], start_W[is_plain_W]
-    breaks_P = np.searchsorted(_blank_lines(data), start_P) + ended_W[is_plain_W]
+    blank_L = _blank_lines(data)
+    breaks_P = np.searchsorted(blank_L, start_P) + ended_W[is_plain_W]
     # a plain word does not end a sentence before itself: what it ends counts for the next one
     breaks_P -= (kind_W & ENDS_SENTENCE != 0)[is_plain_W]
     is_new_P = np.ones(len(start_P), dtype=np.bool_)
     is_new_P[1:] = (document_P[1:] != document_P[:-1]) | (breaks_P[1:] > breaks_P[:-1])
-    document_S, start_S = document_P[is_new_P], _before_marks(data, offset, start_P[is_new_P])
+    document_S, word_S = document_P[is_new_P], start_P[is_new_P]
+    start_S = _before_marks(data, offset, word_S)
+    # after a blank line it starts there, whatever marks a heading or a list item begins with
+    line_S = np.append(0, blank_L + 1)[np.searchsorted(blank_L, word_S)]
+    is_line_S = np.append(False, line_S[1:] > word_S[:-1])[: len(word_S)]
+    start_S = np.where(is_line_S, line_S, start_S)
     bare = np.setdiff1d(np.arange(len(offset) - 1), document_S)  # marks alone, or other scripts
     order = np.argsort(np.concatenate([document_S, bare]), kind="stable")
     both = np.concatenate([document_S, bare])[order]
@@ -239,7 +247,8 @@ def _blank_lines(data: U8) -> I64:
     feed = np.flatnonzero(data == 0x0A)
     gap = np.diff(feed)
     between = data[feed[1:] - 1] == 0x0D if len(feed) else np.zeros(0, dtype=np.bool_)
-    return feed[1:][(gap == 1) | ((gap == 2) & between)]
+    blank: I64 = feed[1:][(gap == 1) | ((gap == 2) & between)]
+    return blank
 
 
 def _before_marks(data: U8, offset: I64, start_S: I64) -> I64:
@@ -251,7 +260,8 @@ def _before_marks(data: U8, offset: I64, start_S: I64) -> I64:
     for _ in range(_MOST_OPENING):
         moved -= (moved > lowest) & is_opening[data[moved - 1]]
     is_apart = (moved == lowest) | np.isin(data[moved - 1], (0x20, 0x09, 0x0A, 0x0D))
-    return np.where(is_apart, moved, start_S)
+    started_S: I64 = np.where(is_apart, moved, start_S)
+    return started_S
 
 
 def _ranked(row_S: I64, key_S: U64) -> I64:
@@ -265,7 +275,8 @@ def _ranked(row_S: I64, key_S: U64) -> I64:
 def _or_last(drawn_S: Bool, is_last_S: Bool, document_S: I64) -> Bool:
     """Draw the last sentence of documents of which none is drawn."""
     count = np.bincount(document_S, weights=drawn_S, minlength=1)
-    return drawn_S | (is_last_S & (count[document_S] == 0))
+    both_S: Bool = drawn_S | (is_last_S & (count[document_S] == 0))
+    return both_S
 
 
 class Pieces:
@@ -279,9 +290,7 @@ class Pieces:
         self.buffer, self.space, self.mark_offset = buffer, space, mark_offset
         self.parts: list[tuple[I64, ...]] = []
 
-    def add(
-        self, row: I64, place: I64, start: I64, stop: I64, which: Bool | None = None
-    ) -> None:
+    def add(self, row: I64, place: I64, start: I64, stop: I64, which: Bool | None = None) -> None:
         """Add spans, or those of them that are wanted."""
         spans = (row, place, start, stop)
         self.parts.append(spans if which is None else tuple(one[which] for one in spans))

@@ -1,8 +1,9 @@
 """A stand-in for a refining model: it writes programs by rule, in process or behind a server.
 
-Of a document it says drop_doc() where MARK-NOTHING occurs. Of a chunk it removes the lines that begin
-with a menu's words and replaces ``&amp;``. Marks in what is shown change that: MARK-PROSE (no program),
-MARK-CUT (the reply breaks off at the token limit), MARK-FENCED (in a code fence), MARK-REFUSE (no answer).
+Of a document it says drop_doc() where MARK-NOTHING occurs. Of a chunk it removes the lines that
+begin with a menu's words and replaces ``&amp;``. Marks in what is shown change that: MARK-PROSE (no
+program), MARK-CUT (the reply breaks off at the token limit), MARK-FENCED (in a code fence),
+MARK-REFUSE (no answer).
 """
 
 from __future__ import annotations

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.measure import DATA, records
+from curation import Sections
+from curation.errors import RecipeError
+from curation.testing import check_stage
+from tests.oracles import headings as oracle
+from tests.oracles.spaces import RUN
+from tests.oracles.text import hard_text, spaced_text
+
+
+def sections(
+    *texts: str | None, titles: list[str | None] | None = None, **more: Any
+) -> list[dict[str, Any]]:
+    columns = {"text": pa.array(texts, pa.large_string())}
+    if titles is not None:
+        columns["title"] = pa.array(titles, pa.large_string())
+    made = Sections(**{"form": "plain", **more}).rewrite(pa.record_batch(columns))
+    return list(made.to_pylist())
+
+
+def places(*texts: str, **more: Any) -> list[tuple[str, str]]:
+    return [(row["section_path"], row["text"]) for row in sections(*texts, **more)]
+
+
+def test_the_stage_keeps_its_contract() -> None:
+    """Pieces that depend on their batch are another corpus at another worker count."""
+    check_stage(Sections())
+    check_stage(Sections(form="plain", max_chars=30))
+
+
+_MARKDOWN = ["# A", "## B ##", "###", "#no", "    # code", "```", "~~~~", "===", "---", "# \t"]
+_NUMBERED = ["1 One", "1.2 Two", "2. item", "3.4.5 Deep Title", "10.0.0.1 Host", "- item", "| - |"]
+_CAPITALS = ["INTRODUCTION", "\xc9TUDES DE CAS", "USA", "stra\xdfe LOUD"]
+_OTHERS = ["", "", " ", "Some text.", "A line", "\r", "\u3000", "x\u2028y"]
+_lines = st.sampled_from(_MARKDOWN + _NUMBERED + _CAPITALS + _OTHERS)
+_documents = st.lists(_lines, max_size=14).map("\n".join) | hard_text | spaced_text
+
+
+@settings(deadline=None, max_examples=300)
+@given(_documents)
+def test_headings_are_those_of_the_slow_definition(text: str) -> None:
+    """Where a kernel and its definition part, nobody can say what a section is."""
+    from curation.arrow import bytes_and_offsets
+    from curation.kernels.headings import BODY, LEVEL, LINE, TITLE, TITLE_STOP, find_headings
+
+    found = find_headings(*bytes_and_offsets(pa.array([text], pa.large_string())))
+    data = text.encode()
+    made = [
+        (row[LINE], row[LEVEL], data[row[TITLE] : row[TITLE_STOP]].decode(), row[BODY])
+        for row in found.tolist()
+    ]
+    assert made == oracle.headings(text)
+
+
+@settings(deadline=None)
+@given(st.lists(st.none() | _documents, max_size=4), st.integers(1, 40))
+def test_sections_lose_nothing_but_white_space(texts: list[str | None], max_chars: int) -> None:
+    """A corpus that is cut must hold every word of the corpus that was whole, in order."""
+    rows = sections(*texts, max_chars=max_chars)
+    for at, text in enumerate(texts):
+        own = [row for row in rows if row["parent"] == at]
+        assert RUN.sub("", "".join(row["text"] for row in own)) == RUN.sub("", text or "")
+        assert [row["section_number"] for row in own] == [*range(1, len(own) + 1)]
+        assert all(0 < len(row["text"]) <= max_chars for row in own)
+        assert all(row["section_path"].endswith(row["section_title"]) for row in own)
+        assert all(0 < len(row["section_title"]) <= 120 for row in own)
+
+
+@settings(deadline=None)
+@given(_documents)
+def test_sections_of_sections_are_the_same_pieces(text: str) -> None:
+    """A recipe that cuts twice by mistake must not shred its corpus."""
+    once = [row["text"] for row in sections(text)]
+    again = [row["text"] for row in sections(*once)]
+    assert RUN.sub("", "".join(again)) == RUN.sub("", "".join(once))
+
+
+def test_the_path_is_the_way_down_to_a_section() -> None:
+    """The condition under which a model learns a section is its place in the whole."""
+    text = (
+        "# Guide\nWelcome.\n## Install #\nRun it.\n### On Linux\nRun.\n## Use\nUse it.\n# End\nBye."
+    )
+    assert [path for path, _ in places(text)] == [
+        "Guide",
+        "Guide > Install",
+        "Guide > Install > On Linux",
+        "Guide > Use",
+        "End",
+    ]
+
+
+def test_a_heading_stays_in_its_text_and_one_without_text_goes_with_the_next() -> None:
+    """A row of nothing but a heading teaches nothing."""
+    text = "# Guide\n\n## Install\nRun it.\n\n# Use\n"
+    assert places(text) == [("Guide > Install", "# Guide\n\n## Install\nRun it."), ("Use", "# Use")]
+
+
+def test_a_document_of_headings_only_is_one_section() -> None:
+    """There is nothing under any of them."""
+    assert places("# A\n## B\n\n## C\n") == [("A > C", "# A\n## B\n\n## C")]
+
+
+def test_underlines_number_signs_and_capitals_are_headings() -> None:
+    """Text from books and standards has no Markdown in it."""
+    assert [p for p, _ in places("Top\n===\na\n\nSub\n---\nb")] == ["Top", "Top > Sub"]
+    plain = "1 Scope\n\nThis.\n\n1.1 Terms used\nThat.\n\nANNEX A\n\nMore."
+    assert [p for p, _ in places(plain)] == ["1 Scope", "1 Scope > 1.1 Terms used", "ANNEX A"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```\n# a comment\n```\nText here.",
+        "Intro.\n1. item one\n2. item two",
+        "He said NOTHING\nand left.",
+        "Mail from\n\n10.0.0.1 was lost.",
+        "Some words\nin lower case\n---\nmore",
+        "    # indented code",
+        "#hashtag and more",
+        "a\n\nUSA\n\nb",
+    ],
+)
+def test_what_is_no_heading_cuts_nothing(text: str) -> None:
+    """Comments of code, lists and numbers would cut a text to pieces."""
+    ((path, whole),) = places(text)
+    assert whole == text.strip()
+    assert path == text.split("\n")[0].strip()
+
+
+def test_a_document_without_headings_has_its_title_or_its_first_line() -> None:
+    """Each piece has a place, were it only its document's name."""
+    rows = sections("Words.\nMore.", "Words.", "\n\n Words.", titles=["A  title\n", None, " "])
+    assert [row["section_path"] for row in rows] == ["A title", "Words.", "Words."]
+    assert places("Before.\n# A\nb", titles=["T"])[0] == ("T", "Before.")
+
+
+def test_the_path_stands_before_the_text_where_that_is_wanted() -> None:
+    """The published form: the structure is the condition, the chunk what is learnt under it."""
+    (row,) = sections("# A\n## B\nText.", form="path")
+    assert row["text"] == "A > B\n\n# A\n## B\nText."
+    assert (row["prompt_id"], row["rewriter"], row["model_id"]) == (
+        "sections-path@1",
+        "Sections@1",
+        None,
+    )
+
+
+def test_long_sections_are_cut_and_each_piece_has_the_path() -> None:
+    """A section longer than a model's context is of no use in one piece."""
+    rows = sections("# A\n" + "One two three.\n\n" * 40, max_chars=100)
+    assert len(rows) > 5
+    assert {row["section_path"] for row in rows} == {"A"}
+    (row,) = sections("# " + "x" * 500 + "\nb")
+    assert row["section_title"] == "x" * 120
+    assert len(sections("word " * 200_000)) == 167
+
+
+def test_blank_documents_make_no_row_and_line_ends_of_windows_are_line_ends() -> None:
+    """Empty pieces would be counted as documents all the way to training."""
+    assert sections(None, "", " \n\t") == []
+    assert [p for p, _ in places("# A\r\ntext\r\n\r\nB\r\n---\r\nmore")] == ["A", "A > B"]
+
+
+@pytest.mark.parametrize("more", [{"form": "tree"}, {"max_chars": 0}])
+def test_settings_that_make_no_sense_are_refused(more: dict[str, Any]) -> None:
+    """A mistake is found before a byte is read."""
+    with pytest.raises(RecipeError):
+        Sections(**more)
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="the real texts of ../shared/data are not here")
+def test_the_titles_of_real_documents_are_their_headings() -> None:
+    """Cheat sheets are Markdown of many hands."""
+    texts = [r["text"] for r in records("domains/cybersecurity.jsonl.zst")[:118]]
+    rows = sections(*texts)
+    assert {row["parent"] for row in rows} == {*range(118)}
+    for row in rows:
+        heading = row["section_title"].split(" ")[0]
+        assert heading in texts[row["parent"]]
+    first = [row["section_path"] for row in rows if row["parent"] == 0]
+    assert "AI Agent Security Cheat Sheet > Introduction" in first
