@@ -108,7 +108,7 @@ KINDS = (
         "deletes every space there; a space is no source here, as with a target",
     ),
     Kind(
-        "no source nor quotes",
+        "without quotes",
         lambda c, t: f"normalize(source_str={word(c, t)}, target_str=b)",
         "a string without quotes is done there and an error here",
     ),
