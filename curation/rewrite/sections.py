@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.arrow import bytes_and_offsets, from_bytes_and_offsets
+from curation.arrow import bytes_and_offsets, from_bytes_and_offsets, is_valid, to_column
 from curation.columns import COLUMNS, columns
 from curation.errors import RecipeError
 from curation.rewrite.lineage import LINEAGE, lineage
@@ -77,7 +77,13 @@ class Sections(Rewriter):
             "section_path": found.path.take(pa.array(section_C)),
             "section_number": pa.array(_ordinals(document_C)),
         }
-        made["text"] = in_form(text, made["section_path"], self.form)
+        # a path that is the text's own first line is not said twice
+        is_said_C = (
+            found.is_line_S[section_C] & np.append(True, np.diff(section_C) > 0)[: len(text)]
+        )
+        nothing = pa.scalar(None, pa.large_string())
+        shown = pc.if_else(to_column(is_said_C), nothing, made["section_path"])
+        made["text"] = in_form(text, shown, self.form)
         rows = len(document_C)
         made |= lineage(self, [f"sections-{self.form}@{self.version}"] * rows, None, [0] * rows)
         return new_rows(self.writes, document_C, made)
@@ -98,19 +104,27 @@ class Cut(NamedTuple):
 
     document_S  int64[S]      the document's index in the batch, ascending
     text        large_string  the whole section, its heading in it
-    title       large_string  null where there is none
-    path        large_string  null where there is none
+    title       large_string
+    path        large_string
+    is_line_S   bool[S]       whether the title is the section's first line, for want of another
     """
 
     document_S: I64
     text: pa.Array
     title: pa.Array
     path: pa.Array
+    is_line_S: npt.NDArray[np.bool_]
 
 
 def sections_of(batch: pa.RecordBatch) -> Cut:
     """Cut the documents of a batch at their headings."""
-    from curation.kernels.headings import TITLE, TITLE_STOP, cut_sections, find_headings
+    from curation.kernels.headings import (
+        TITLE,
+        TITLE_STOP,
+        cut_sections,
+        find_headings,
+        first_lines,
+    )
 
     data, offset = bytes_and_offsets(batch["text"])
     heading_H6 = find_headings(data, offset)
@@ -118,29 +132,22 @@ def sections_of(batch: pa.RecordBatch) -> Cut:
     document_S, start_S, stop_S, heading_S, path, path_P = found
     titles = _strings(data, heading_H6[:, TITLE].copy(), heading_H6[:, TITLE_STOP].copy())
     own = titles.take(pa.array(heading_S, mask=heading_S < 0))
-    other = _titles_without_heading(batch, data, document_S, start_S, stop_S)
+    stated = _stated_titles(batch).take(pa.array(document_S))
+    other = pc.coalesce(stated, _strings(data, *first_lines(data, start_S, stop_S)))
     lists = pa.LargeListArray.from_arrays(pa.array(path), titles.take(pa.array(path_P, pa.int64())))
     joined = pc.binary_join(lists, pa.scalar(BETWEEN, pa.large_string()))
     paths = pc.if_else(pa.array(heading_S >= 0), joined, other)
     text = _strings(data, start_S, stop_S)
-    return Cut(document_S, text, pc.coalesce(own, other), paths)
+    is_line_S = (heading_S < 0) & ~is_valid(stated)
+    return Cut(document_S, text, pc.coalesce(own, other), paths, is_line_S)
 
 
-def _titles_without_heading(
-    batch: pa.RecordBatch, data: U8, document_S: I64, start_S: I64, stop_S: I64
-) -> pa.Array:
-    """Return what each section would be called if it had no heading."""
-    from curation.kernels.headings import first_lines
-
-    stated = (
-        batch["title"]
-        if "title" in batch.schema.names
-        else pa.nulls(len(batch), COLUMNS["title"][0])
-    )
-    stated = pc.utf8_trim_whitespace(pc.replace_substring_regex(stated, r"\s+", " "))
-    stated = pc.if_else(pc.equal(stated, ""), pa.scalar(None, stated.type), stated)
-    lines = _strings(data, *first_lines(data, start_S, stop_S))
-    return pc.coalesce(stated.take(pa.array(document_S)), lines)
+def _stated_titles(batch: pa.RecordBatch) -> pa.Array:
+    """Return the documents' titles on one line; null where there is none."""
+    if "title" not in batch.schema.names:
+        return pa.nulls(len(batch), COLUMNS["title"][0])
+    titles = pc.utf8_trim_whitespace(pc.replace_substring_regex(batch["title"], r"\s+", " "))
+    return pc.if_else(pc.equal(titles, ""), pa.scalar(None, titles.type), titles)
 
 
 def pieces(text: pa.Array, max_chars: int) -> tuple[I64, pa.Array]:

@@ -153,6 +153,17 @@ def test_the_path_stands_before_the_text_where_that_is_wanted() -> None:
     )
 
 
+def test_a_first_line_is_not_said_twice() -> None:
+    """A document that begins twice teaches a model to begin twice."""
+    rows = sections("One two three.\n\nFour five six.", form="path", max_chars=20)
+    assert [row["text"] for row in rows] == [
+        "One two three.",
+        "One two three.\n\nFour five six.",
+    ]
+    (row,) = sections("One.", titles=["T"], form="path")
+    assert row["text"] == "T\n\nOne."
+
+
 def test_long_sections_are_cut_and_each_piece_has_the_path() -> None:
     """A section longer than a model's context is of no use in one piece."""
     rows = sections("# A\n" + "One two three.\n\n" * 40, max_chars=100)
