@@ -47,6 +47,12 @@ def test_a_table_row_becomes_a_sentence_with_all_its_cells() -> None:
         assert line.endswith(".")
 
 
+def test_a_row_without_a_name_is_told_cell_by_cell() -> None:
+    """Its first filled cell names nothing: the port of TCP is not 53."""
+    text = told("| Service | Port | Protocol |\n|---|---|---|\n| | 53 | TCP |")
+    assert text.split("\n") == ["The port is 53.", "The protocol is TCP."]
+
+
 def test_every_wording_says_the_same() -> None:
     """Variety must not cost a fact."""
     seen = {told("| Service | Port |\n|---|---|\n| Redis | 6379 |", seed) for seed in range(60)}

@@ -104,6 +104,13 @@ def test_a_reply_that_is_cut_loses_its_last_operation() -> None:
     assert row["text"] == f"MARK-CUT\n{BODY}\nShare this"
 
 
+def test_a_verdict_that_cannot_be_read_is_counted_and_keeps_the_document() -> None:
+    """Such an error says that the model does not understand the prompt; it refuses no program."""
+    model = says("remove_lines(start=0, end=0)")
+    (row,) = refined([PAGE], model)
+    assert (row["refine_verdict"], row["refine_error_count"]) == ("refined", 1)
+
+
 def test_blank_documents_are_not_asked_about() -> None:
     """Each request costs, and there is nothing to refine."""
     model = says("keep_all()")
