@@ -92,6 +92,12 @@ def test_each_piece_has_its_place_in_two_levels() -> None:
     assert row["section_path"] == row["section_title"] == "One piece"
 
 
+def test_a_title_like_the_one_above_is_not_said_twice() -> None:
+    """A path that repeats itself says nothing more."""
+    model = Librarian(title="Ports", contents=contents(("Ports", [("ports", [1, 2, 3, 4, 5, 6])])))
+    assert {row["section_path"] for row in structured(PARAGRAPHS, model=model)} == {"Ports"}
+
+
 def test_a_batch_is_two_calls_and_one_table_of_contents_a_document() -> None:
     """A server is kept busy by many requests at once."""
     model = Librarian()
@@ -157,6 +163,8 @@ def test_a_table_of_contents_is_put_right() -> None:
     """Each piece is placed once, and in its order, whatever the model forgot."""
     places = read_contents(contents(("A", [("x", [1, 2, 2]), ("y", [4])]), ("B", [("z", [6])])), 6)
     assert places == [("A", "x"), ("A", "x"), ("A", "x"), ("A", "y"), ("A", "y"), ("B", "z")]
+    twice = read_contents(contents(("A", [("x", [1, 2]), ("y", [2, 3, 4])])), 4)
+    assert twice == [("A", "x"), ("A", "x"), ("A", "y"), ("A", "y")]
     late = read_contents(contents(("A", [("x", [2, 3, 4])])), 4)
     assert late == [("A", "x")] * 4
     with pytest.raises(ValueError, match="8 of 6 parts"):
