@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import signal
 import socket
@@ -20,7 +21,7 @@ from curation.annotate.model import RETRY_TEMPERATURE, Model, Request
 from curation.errors import RecipeError, ResourceError
 from curation.rewrite import client, faults
 from curation.rewrite.client import ModelServer
-from curation.rewrite.server import DEAD_AFTER
+from curation.rewrite.server import DEAD_AFTER, line_to
 from tests.conftest import wait_until
 from tests.rewrite.server import FAULTS, Stand, reply_to, standing
 
@@ -332,6 +333,14 @@ def test_requests_a_minute_are_not_passed(stand: Stand) -> None:
     requests = [asked(f"{n}", max_tokens=400) for n in range(2)]
     server(stand, tokens_per_minute=12_000).generate([*requests, asked("2", max_tokens=1)])
     assert stand.times[20] - stand.times[18] >= 0.9  # four seconds' tokens, all but few given back
+
+
+def test_tokens_that_a_reply_did_not_use_are_not_waited_for(stand: Stand) -> None:
+    """A limit would be used to a tenth, where replies are short and may be long."""
+    model = server(stand, tokens_per_minute=12_000)
+    model.generate([asked("x", max_tokens=2000)])
+    key = os.environ.get("OPENAI_API_KEY", "")
+    assert line_to(model, key).tokens.take(1, time.monotonic()) == 0
 
 
 # ---------------------------------------------------------------- what is sent
