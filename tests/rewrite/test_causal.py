@@ -109,7 +109,9 @@ def test_tokens_are_drawn_by_their_probability(folder: Path) -> None:
     tops = one(folder, "12", max_tokens=1, top_logprobs=400).first_logprob
     prob = {token: math.exp(logprob) for token, logprob in tops}
     likeliest = max(prob, key=prob.__getitem__)
-    drawn = [one(folder, "12", temperature=1.0, seed=n, max_tokens=1).text for n in range(150)]
+    model = model_of(folder, temperature=1.0)
+    replies = model.generate([asked("12", attempt=n, max_tokens=1) for n in range(150)])
+    drawn = [reply.text for reply in replies]
     share, wanted = drawn.count(likeliest) / 150, prob[likeliest]
     assert 0.05 < wanted < 0.95
     assert abs(share - wanted) < 4 * math.sqrt(wanted * (1 - wanted) / 150)
