@@ -41,6 +41,20 @@ class Fails(Rewriter):
         return pa.RecordBatch.from_arrays([*made, error], [PARENT, "text", "prompt_id", ERROR])
 
 
+@dataclass(frozen=True, kw_only=True)
+class Entitles(Rewriter):
+    """Makes a text of each title."""
+
+    reads: ClassVar[tuple[str, ...]] = ("text",)
+    may_read: ClassVar[tuple[str, ...]] = ("title",)
+    writes: ClassVar[pa.Schema] = columns("text")
+
+    def rewrite(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        assert batch.schema.names == ["text", "title"]
+        made = [pa.array(range(len(batch)), pa.int32()), batch["title"]]
+        return pa.RecordBatch.from_arrays(made, [PARENT, "text"])
+
+
 def rows(texts: list[str | None], dialogues: list[str | None]) -> pa.RecordBatch:
     arrays = [pa.array(values, pa.large_string()) for values in (texts, dialogues)]
     return pa.RecordBatch.from_arrays(arrays, ["text", "dialogue"])
@@ -65,6 +79,14 @@ def test_documents_are_rewritten_and_dialogues_are_not() -> None:
         {"parent": 1, "text": "Second part.", "is_dialogue": False},
         {"parent": 2, "text": "Q: c", "is_dialogue": True},
     ]
+
+
+def test_the_rewriter_is_handed_what_it_may_read_and_no_dialogue() -> None:
+    """Documents would lose their titles and keywords beside dialogues, and only there."""
+    batch = rows(["a", None], [None, "Q: c"])
+    batch = batch.append_column("title", pa.array(["A title", None], pa.large_string()))
+    made = BesideDialogues(rewriter=Entitles()).rewrite(batch)
+    assert made["text"].to_pylist() == ["A title", "Q: c"]
 
 
 def test_what_the_rewriter_says_of_a_parent_goes_on() -> None:

@@ -15,7 +15,7 @@ from curation import DomainKeywords, Jsonl, Recipe
 from curation.errors import RecipeError
 from curation.score.keywords import log_likelihood_ratio
 from curation.testing import MemoryRows, check_stage
-from tests.conftest import ROOT
+from tests.conftest import ROOT, write_jsonl
 from tests.oracles import long_words as oracle
 
 DATA = ROOT.parent / "shared" / "data"
@@ -96,6 +96,47 @@ def test_a_spelling_does_not_depend_on_which_stands_first(general: str) -> None:
     for first in ("HAEMORRHAGE", "haemorrhage", "Haemorrhage"):
         found, _ = reduced([first, *["Haemorrhage " * 9] * 8], 3, general=general)
         assert found[0] == ["haemorrhage"]
+
+
+def test_a_word_needs_so_many_documents_and_not_so_many_places(general: str) -> None:
+    """A term that one document repeats is that document's and not the domain's."""
+    texts: list[str | None] = ["bradycardia " * 30, "bradycardia", "thrombocyte", "thrombocyte"]
+    texts += ["thrombocyte", "government"]
+    for size in (1, 6):
+        found, notes = reduced(texts, size, general=general, min_documents=3)
+        assert notes["first"] == ["thrombocyte"]
+        assert found[:3] == [[], [], ["thrombocyte"]]
+
+
+def test_smoothing_counts_in_the_general_text_s_words_too(tmp_path: Path) -> None:
+    """In a small general text, what it does not hold would never be the domain's."""
+    path = tmp_path / "general.txt"
+    path.write_text("two words")
+    texts: list[str | None] = ["bradycardia bradycardia bradycardia and so"]
+    settings = {"general": str(path), "smoothing": 2.0, "min_documents": 1}
+    assert reduced(texts, 1, **settings, ratio=1.19)[0] == [["bradycardia"]]
+    with pytest.warns(UserWarning, match="no word"):
+        assert reduced(texts, 1, **settings, ratio=1.21)[0] == [[]]
+
+
+def test_the_general_text_is_counted_over_all_its_files(tmp_path: Path) -> None:
+    """The last file alone would say what is general."""
+    row = {"text": "bradycardia and more words of no length at all here"}
+    for n in range(4):  # each file is a batch
+        write_jsonl(tmp_path / f"{n}.jsonl", [row] * (1 + 9 * (n < 3)))
+    texts: list[str | None] = ["bradycardia is there and more words"] * 5
+    found, _ = reduced(texts, 2, general=str(tmp_path / "*.jsonl"), ratio=1.2, smoothing=0.01)
+    assert found == [["bradycardia"]] * 5
+    with pytest.warns(UserWarning, match="no word"):
+        found, _ = reduced(texts, 2, general=str(tmp_path / "*.jsonl"), ratio=1.9, smoothing=0.01)
+    assert found == [[]] * 5
+
+
+def test_words_are_written_with_plain_hyphens(general: str) -> None:
+    """A list with two hyphens for one word would find half of its places."""
+    for hyphen in "-\u2010\u2011":
+        found, _ = reduced([f"Anti{hyphen}Coagulant"] * 5, 2, general=general)
+        assert found[0] == ["anti-coagulant"]
 
 
 def test_a_document_keeps_its_first_words_only(general: str) -> None:

@@ -120,6 +120,15 @@ def test_layouts_are_chosen_by_a_hash_and_say_who_speaks() -> None:
     assert "a\n\nb\n\nc\n\nd" not in longer
 
 
+def test_another_seed_lays_the_same_dialogues_out_otherwise(tmp_path: Path) -> None:
+    """Two draws of one set would be one draw twice."""
+    write_jsonl(tmp_path / "set.jsonl", [{"question": ASKED, "answer": ANSWERED}] * 40)
+    one, again, other = (rows(str(tmp_path / "set.jsonl"), seed=seed) for seed in (0, 0, 1))
+    assert one == again
+    assert [row["id"] for row in one] == [row["id"] for row in other]
+    assert sum(a["text"] != b["text"] for a, b in zip(one, other, strict=True)) > 20
+
+
 def test_files_of_all_kinds_hold_the_same_dialogues(tmp_path: Path) -> None:
     """A set that is published as a list or a table would have to be converted first."""
     records = [{"instruction": f"{ASKED} {n}", "input": None, "output": ANSWERED} for n in range(3)]
