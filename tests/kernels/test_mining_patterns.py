@@ -40,6 +40,8 @@ def mined(texts: list[str]) -> list[list[tuple[str, str, str]]]:
 @example([f"A. {_LONG}. i.e., {_LONG}, {_LONG}.\n"])
 @example([f"A. {_LONG} is about {_LONG} was about {_LONG}. x"])
 @example([f"A. {'y' * 20}\n is about {_LONG}. x"])
+@example([f"A. {_LONG}, {_LONG} is about {_LONG}. x", f"A. {_LONG};{_LONG} is about {_LONG}. x"])
+@example([f"A. {_LONG}\n{_LONG} is about {_LONG}. x", f"A. {_LONG}\nis about {_LONG}. x"])
 @example([f". {' ' * 30} is about {_LONG}. x"])
 @example([f"A.\n{' ' * 30}{'x' * 20}. due to {' ' * 60}{'y' * 5}! "])
 def test_what_is_found_is_what_the_regular_expressions_find(texts: list[str]) -> None:

@@ -195,7 +195,8 @@ def test_a_line_that_cannot_be_a_title_is_none(text: str) -> None:
 
 def test_a_row_depends_on_its_id_and_the_seed_alone() -> None:
     """Another batch, another order of rows, and the corpus would be another one."""
-    texts = [DOCUMENT, "One. Two.", DOCUMENT.replace("zinc", "tin"), "", "Title\n" + DOCUMENT]
+    pairs = " ".join(f"Number {n} is {_FACT}. But, {_OTHER}. So it is." for n in range(9))
+    texts = [DOCUMENT, f"Well. {pairs}", "One. Two.", "", f"Title\n{DOCUMENT} {pairs}"]
     together = rewritten(texts)
     alone = [row for n, text in enumerate(texts) for row in rewritten([text], ids=[f"row {n}"])]
     assert [row["text"] for row in together] == [row["text"] for row in alone]
