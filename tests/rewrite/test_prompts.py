@@ -61,6 +61,13 @@ def test_a_document_that_holds_the_marks_of_another_gets_others() -> None:
     assert outer.startswith(f"{mark}\n{first}\n</{mark[1:]}\n")
 
 
+def test_a_mark_that_the_document_has_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A document that happens to hold its own mark would close its block."""
+    monkeypatch.setattr("curation.rewrite.prompts._MARK_DIGITS", 2)
+    taken = " ".join(f"{n:02x}" for n in range(256) if n != 0x7F)
+    assert block(taken).startswith("<document-7f>\n")
+
+
 @pytest.mark.parametrize(
     "control",
     [
