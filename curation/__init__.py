@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from curation.presets import decontamination_steps as decontamination_steps
     from curation.presets import dsir_rules as dsir_rules
     from curation.presets import duplicate_steps as duplicate_steps
+    from curation.presets import faithful_rules as faithful_rules
     from curation.presets import fineweb_rules as fineweb_rules
     from curation.presets import gopher_quality_rules as gopher_quality_rules
     from curation.presets import gopher_repetition_rules as gopher_repetition_rules
@@ -99,13 +100,14 @@ if TYPE_CHECKING:
     from curation.recipe import sample as sample
     from curation.rewrite.chunk import Chunk as Chunk
     from curation.rewrite.client import ModelServer as ModelServer
+    from curation.rewrite.dialogues import BesideDialogues as BesideDialogues
+    from curation.rewrite.faithful import Faithful as Faithful
+    from curation.rewrite.generate import Generate as Generate
+    from curation.rewrite.ledger import reply_costs as reply_costs
     from curation.rewrite.local import TransformersModel as TransformersModel
     from curation.rewrite.local import VllmModel as VllmModel
-    from curation.rewrite.ledger import reply_costs as reply_costs
-    from curation.rewrite.dialogues import BesideDialogues as BesideDialogues
-    from curation.rewrite.reading import ReadingComprehension as ReadingComprehension
-    from curation.rewrite.generate import Generate as Generate
     from curation.rewrite.prompts import Prompt as Prompt
+    from curation.rewrite.reading import ReadingComprehension as ReadingComprehension
     from curation.rewrite.records import RecordsToText as RecordsToText
     from curation.rewrite.redact import RedactPii as RedactPii
     from curation.rewrite.refine import Refine as Refine
@@ -162,6 +164,7 @@ _HOME = {
             "decontamination_steps",
             "dsir_rules",
             "duplicate_steps",
+            "faithful_rules",
             "fineweb_rules",
             "gopher_quality_rules",
             "gopher_repetition_rules",
@@ -246,6 +249,7 @@ _HOME = {
     "ReadingComprehension": "rewrite.reading",
     "Generate": "rewrite.generate",
     "Prompt": "rewrite.prompts",
+    "Faithful": "rewrite.faithful",
     "RedactPii": "rewrite.redact",
     "reply_costs": "rewrite.ledger",
     "RecordsToText": "rewrite.records",

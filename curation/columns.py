@@ -271,6 +271,24 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "source_id": (_TEXT, "readable id of the source that the text states"),
     "record_count": (pa.uint32(), "lines, rows and objects of the text that became sentences"),
     # faithfulness of a rewrite to its source (rewrite/faithful.py)
+    "is_faithful": (pa.bool_(), "whether the rewrite passes every check against its source"),
+    "faithful_reason": (_TEXT, "checks that the rewrite fails, each with what was found"),
+    "added_word_count": (pa.uint32(), "words of the rewrite, the source's own text taken off"),
+    "rewrite_word_ratio": (_SHARE, "those words per word of the source"),
+    "copied_frac": (_SHARE, "share of those words in runs that stand in the source"),
+    "source_word_frac": (_SHARE, "share of the content words that the source has"),
+    "answer_found_frac": (_SHARE, "share of the answers' content words that the source has"),
+    "unsupported_number_count": (pa.uint32(), "numbers that are not in the source"),
+    "unsupported_unit_count": (pa.uint32(), "numbers that the source has with another unit"),
+    "unsupported_name_count": (pa.uint32(), "names and identifiers that are not in the source"),
+    "unsupported_quote_count": (pa.uint32(), "quoted terms that do not stand in the source"),
+    "negation_change_count": (pa.uint32(), "sentences negated otherwise than in the source"),
+    "is_refusal": (pa.bool_(), "whether a model refuses, introduces itself or speaks of its task"),
+    "language_kept": (pa.bool_(), "whether the rewrite is in the language that is wanted"),
+    "supported_prob": (_SHARE, "probability by a model that the source supports the rewrite"),
+    "faithful_request_count": (pa.uint32(), "requests to that model"),
+    "faithful_prompt_tokens": (pa.uint32(), "tokens of the requests to that model"),
+    "faithful_completion_tokens": (pa.uint32(), "tokens of that model's replies"),
 }
 
 #: Columns that every source writes, in this order.

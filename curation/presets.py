@@ -33,6 +33,7 @@ from curation.dedup.minhash import MinHashSketch
 from curation.dedup.near import NearDuplicates
 from curation.errors import RecipeError, ResourceError, nearest
 from curation.recipe import Keep, col, keep
+from curation.rewrite.faithful import BOUNDS
 from curation.stage import Annotator, Reducer
 
 ENGLISH = "eng_Latn"
@@ -357,6 +358,37 @@ def refinedweb_rules() -> list[Keep]:
 def refine_rules() -> list[Keep]:
     """Drop what a refining model drops (``Refine``), and what is left of no more than ten words."""
     return [keep(col("refine_verdict") != "dropped", because="refined away")]
+
+
+def faithful_rules(**changed: float | None) -> list[Keep]:
+    """Return the rules on a rewrite's faithfulness; they read what Faithful() writes.
+
+    All of them together are ``is_faithful``; by themselves, each row goes with the first that it
+    fails as its reason, and a bound can be changed, or left out by None:
+
+        faithful_rules(copied_frac=0.8, unsupported_name_count=2, source_word_frac=None)
+
+    changed  column → what it may be at most (counts, copied_frac, rewrite_word_ratio) or has to be
+             at least (other shares, added_word_count)
+    """
+    for name, value in changed.items():
+        if name not in BOUNDS or not (value is None or isinstance(value, int | float)):
+            raise RecipeError(
+                "faithful_rules takes a number, or None, for columns that Faithful writes.",
+                found=f"{name}={value!r}",
+                wanted=", ".join(BOUNDS),
+                remedy=nearest(name, BOUNDS),
+            )
+    rules = []
+    for name, bound in BOUNDS.items():
+        wanted = changed.get(name, bound.value)
+        if wanted is None:
+            continue
+        column = col(name).cast(pl.Float32)
+        passes = column >= wanted if bound.side == "least" else column <= wanted
+        passes = col(name).is_null() | passes if bound.null else passes
+        rules.append(keep(passes, because=f"unfaithful: {bound.because}"))
+    return rules
 
 
 def license_rules(

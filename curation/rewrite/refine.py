@@ -128,7 +128,7 @@ class Refine(Rewriter):
     line is an error. A chunk's remove-all is about the lines of that chunk. A document of which a
     request has no answer is in error, and makes no row.
 
-    model           ModelServer or LocalModel (curation.rewrite.client), or one's own; published
+    model           ModelServer or VllmModel (curation.rewrite.client), or one's own; published
                     refiners: gair-prox/web-chunk-refining-lm with levels=("chunk",), and
                     gair-prox/web-doc-refining-lm with levels=("document",), both prompt="prox"
     prompt          "instruct" explains the operations to a general model; "prox" sends what the
