@@ -14,7 +14,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from curation.kernels.chunks import after_chars, skip_space, trim_end
+from curation.kernels.chunks import after_chars, cut, skip_space, trim_end
 from curation.kernels.leaf import leaf
 
 U8 = npt.NDArray[np.uint8]
@@ -98,6 +98,39 @@ def cut_sections(data_B: U8, offset: I64, heading_H6: I64) -> tuple[I64, I64, I6
             depth, body, h = depth + 1, heading_H6[h, BODY], h + 1
     spans = np.array(document_S), np.array(start_S), np.array(stop_S), np.array(heading_S)
     return (*spans, np.array(path_S), np.array(path_P))
+
+
+@numba.njit(cache=True, nogil=True)
+def cut_passages(data_B: U8, offset: I64, max_chars: int) -> tuple[I64, I64, I64]:
+    """Cut documents into passages of whole sections, as many as ``max_chars`` code points hold.
+
+    A section that is longer is cut as ``chunks.cut`` cuts, and begins and ends passages of its own.
+    No passage but of such a section ends with a heading that stands above what comes next.
+
+    data_B   uint8[B]            UTF-8, all documents laid end to end
+    offset   int64[N+1]          document n owns data_B[offset[n]:offset[n+1]]
+    returns  int64[C], each      document, first byte, byte after the last; in order
+    """
+    document_S, start_S, stop_S, _, _, _ = cut_sections(
+        data_B, offset, find_headings(data_B, offset)
+    )
+    document_C: list[int] = []
+    start_C: list[int] = []
+    stop_C: list[int] = []
+    is_open = False
+    for s in range(document_S.size):
+        is_open &= s > 0 and document_S[s] == document_S[s - 1]
+        if is_open and after_chars(data_B, start_C[-1], stop_S[s], max_chars) == stop_S[s]:
+            stop_C[-1] = stop_S[s]
+            continue
+        bounds = np.array([start_S[s], stop_S[s]])
+        _, first_P, last_P = cut(data_B, bounds, max_chars)
+        for p in range(first_P.size):
+            document_C.append(document_S[s])
+            start_C.append(first_P[p])
+            stop_C.append(last_P[p])
+        is_open = first_P.size == 1
+    return np.array(document_C), np.array(start_C), np.array(stop_C)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -31,14 +31,15 @@ class Generate(Rewriter):
 
         Generate(model=ModelServer(model="Qwen/Qwen3-8B"), prompts=("qa", "summary"))
 
-    A document is cut into passages as ``Chunk`` cuts it; a passage stands under the document's
-    title, where it has one. Each passage and prompt is one request, and one new row at most. A
-    reply that cannot be read, or breaks its schema, is asked for again, as another draw; after the
-    last it made no row. A reply that is cut at its limit is asked for once more with twice the
-    limit; if that is cut too, the row holds the tasks that are whole, or a null text, and
-    ``reply_is_cut``: keep(~col("reply_is_cut"), because="cut") drops it. A document of whose
-    requests none made a row is in error, with the reason of the first; where some did, their rows
-    say how many did not. Passages that are too short, null and blank texts make no row.
+    A document is cut into passages at its headings, and where a section is too long at ends of
+    paragraphs, lines or sentences; a passage stands under the document's title, where it has one.
+    Each passage and prompt is one request, and one new row at most. A reply that cannot be read, or
+    breaks its schema, is asked for again, as another draw; after the last it made no row. A reply
+    that is cut at its limit is asked for once more with twice the limit; if that is cut too, the
+    row holds the tasks that are whole, or a null text, and ``reply_is_cut``:
+    keep(~col("reply_is_cut"), because="cut") drops it. A document of whose requests none made a row
+    is in error, with the reason of the first; where some did, their rows say how many did not.
+    Passages that are too short, null and blank texts make no row.
 
     model      ModelServer or another model of curation.rewrite.client, or one's own
     prompts    ids of the package's (qa, summary, essence, instruction, multiple_choice, explain,
@@ -140,10 +141,11 @@ class Generate(Rewriter):
 
     def _passages(self, batch: pa.RecordBatch) -> tuple[list[int], list[str]]:
         """Return the passages of all documents in their order, each with its document's index."""
-        from curation.kernels.chunks import copy_pieces, cut
+        from curation.kernels.chunks import copy_pieces
+        from curation.kernels.headings import cut_passages
 
         data, offset = bytes_and_offsets(batch["text"])
-        parent_C, start_C, stop_C = cut(data, offset, self.max_chars)
+        parent_C, start_C, stop_C = cut_passages(data, offset, self.max_chars)
         text = from_bytes_and_offsets(*copy_pieces(data, start_C, stop_C), pa.large_string())
         is_long = pc.greater_equal(pc.utf8_length(pc.utf8_trim_whitespace(text)), self.min_chars)
         parents = pa.array(parent_C, pa.int64()).filter(is_long).to_pylist()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from benchmarks.measure import DATA, records
 from curation import Sections
+from curation.arrow import bytes_and_offsets
 from curation.errors import RecipeError
 from curation.testing import check_stage
 from tests.oracles import headings as oracle
@@ -198,3 +199,33 @@ def test_the_titles_of_real_documents_are_their_headings() -> None:
         assert heading in texts[row["parent"]]
     first = [row["section_path"] for row in rows if row["parent"] == 0]
     assert "AI Agent Security Cheat Sheet > Introduction" in first
+
+
+def passages(texts: list[str | None], max_chars: int) -> list[tuple[int, str]]:
+    from curation.kernels.headings import cut_passages
+
+    data, offset = bytes_and_offsets(pa.array(texts, pa.large_string()))
+    found = zip(*cut_passages(data, offset, max_chars), strict=True)
+    return [(int(n), bytes(data[a:b]).decode()) for n, a, b in found]
+
+
+@settings(deadline=None)
+@given(st.lists(st.none() | _documents, max_size=4), st.integers(1, 60))
+def test_passages_lose_nothing_and_are_as_long_as_may_be(
+    texts: list[str | None], max_chars: int
+) -> None:
+    """A model would be shown half a document, or more than fits into its context."""
+    found = passages(texts, max_chars)
+    for n, text in enumerate(texts):
+        own = [passage for document, passage in found if document == n]
+        assert "".join(RUN.sub("", passage) for passage in own) == RUN.sub("", text or "")
+        assert all(0 < len(passage) <= max_chars for passage in own)
+
+
+def test_a_passage_is_whole_sections_and_ends_with_no_heading() -> None:
+    """A heading at a passage's end tells the model of what it is not shown."""
+    parts = [f"## Part {n}\n\n{'word ' * 8}end." for n in range(5)]
+    found = [passage for _, passage in passages(["\n\n".join(parts), "another"], 130)]
+    assert found == ["\n\n".join(parts[:2]), "\n\n".join(parts[2:4]), parts[4], "another"]
+    long = f"# Long\n\n{'A sentence of words. ' * 20}\n\n# Next\n\nIt follows."
+    assert [passage for _, passage in passages([long], 130)][-1] == "# Next\n\nIt follows."
