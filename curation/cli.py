@@ -18,6 +18,7 @@ from curation import (
     cli_keywords,
     cli_mining,
 )
+from curation.cli_dry_run import tell
 from curation.console import DEFAULT_STORE, PASS_ON, StorePath, interrupt, progress, say
 from curation.errors import CurationError, RecipeError, RunStopped
 
@@ -139,7 +140,7 @@ def run(  # noqa: PLR0913  a command's options
     writer = _writer(out, format, columns, shard_mb)
     loaded = _load(recipe, context.args)
     if dry_run:
-        _dry_run(loaded, (store, limit), (sample, tokens_per_second, prices))
+        tell(loaded, (store, limit), (sample, tokens_per_second, prices))
         return
     if (sample, tokens_per_second, prices) != (None, None, None):
         raise RecipeError(
@@ -314,40 +315,6 @@ def _load(name: str, words: list[str]) -> Recipe:
     from curation.recipe_file import load_recipe
 
     return load_recipe(name, words)
-
-
-def _dry_run(
-    loaded: Recipe,
-    meant: tuple[Path, int | None],
-    known: tuple[int | None, float | None, tuple[float, float] | None],
-) -> None:
-    """Print what the recipe's models would be asked.
-
-    meant  store and limit of the run that is meant
-    known  rows to try, tokens a second, prices
-    """
-    from rich.console import Console
-
-    from curation.dry_run import SAMPLE_ROWS, dry_run, estimate_table
-
-    sample, speed, prices = known
-    found = dry_run(
-        loaded,
-        store=meant[0],
-        limit=meant[1],
-        sample=sample or SAMPLE_ROWS,
-        tokens_per_second=speed,
-        prices=prices,
-    )
-    if found.estimates:
-        console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-        console.print(estimate_table(found))
-    say(
-        f"from {found.tried_rows:,} of {found.read_rows:,} rows, {found.read_frac:.2%} of the "
-        "input; nothing was sent"
-    )
-    for note in found.notes:
-        say(f"  {note}")
 
 
 def _help_of_recipe(words: list[str]) -> None:

@@ -2,7 +2,7 @@
 
 By default tasks are mined by patterns, as AdaptLLM does, at no cost; word-to-text tasks use words
 that are much commoner in the domain than in general text (--general), or a list (--keywords). With
---method llm a language model on a server writes them instead, and what it writes stays only where
+--method llm a language model writes them instead, and what it writes stays only where
 it is faithful to its source. General instructions are mixed in with --instructions, by default as
 many bytes as the reading comprehension has: trained on tasks of one domain alone, a model forgets
 how to answer anything else. Long documents stay whole; training cuts them.
@@ -32,13 +32,16 @@ from curation import (
     Recipe,
     TextHash,
     TextSize,
+    TransformersModel,
+    VllmModel,
     col,
     decontamination_steps,
     keep,
 )
+from curation.annotate.model import Model
 from curation.errors import RecipeError
 from curation.recipe import Step
-from curation.stage import Rewriter, Source
+from curation.stage import Source
 
 
 def reading_comprehension(  # noqa: PLR0913  the flags of the pipeline
@@ -52,7 +55,8 @@ def reading_comprehension(  # noqa: PLR0913  the flags of the pipeline
     unit: Literal["text_bytes", "documents"] = "text_bytes",
     method: Literal["mined", "llm"] = "mined",
     model: str = "",
-    base_url: str = "",
+    backend: Literal["server", "vllm", "transformers"] = "server",
+    base_url: str = "http://localhost:8000/v1",
     prompts: tuple[str, ...] = ("qa", "summary"),
     language: str = "en",
     min_words: int = 30,
@@ -69,8 +73,9 @@ def reading_comprehension(  # noqa: PLR0913  the flags of the pipeline
     ratio     of instructions to one of reading comprehension; AdaptLLM took 1, and 2 for finance
     unit      of the ratio: text_bytes, or documents
     method    mined by patterns, or llm: written by --model
-    model     name of the model on the server
-    base_url  address of an OpenAI-compatible server, such as http://localhost:8000/v1
+    model     its name on the server, or its folder
+    backend   server (speaks OpenAI's form), vllm (here, on GPUs), transformers (here, small models)
+    base_url  address of the server
     prompts   what the model writes; may be repeated
     language  documents in other languages go; the patterns are English. "" for any
     min_words shorter documents go
@@ -83,7 +88,7 @@ def reading_comprehension(  # noqa: PLR0913  the flags of the pipeline
         sources.append(Instructions(instructions, into="dialogue", seed=seed))
     is_llm = method == "llm"
     rewriter = (
-        _generate(model, base_url, prompts, seed)
+        Generate(model=_model(model, backend, base_url), prompts=prompts, seed=seed)
         if is_llm
         else ReadingComprehension(keywords=keywords, seed=seed)
     )
@@ -128,14 +133,15 @@ def _documents(language: str, min_words: int, *, beside: bool) -> list[Step]:
     ]
 
 
-def _generate(model: str, base_url: str, prompts: tuple[str, ...], seed: int) -> Rewriter:
-    if not model or not base_url:
+def _model(model: str, backend: str, base_url: str) -> Model:
+    if not model:
         raise RecipeError(
             "a language model writes the tasks, and none is named.",
-            found=f"model={model!r}, base_url={base_url!r}",
-            remedy="--model NAME --base-url http://localhost:8000/v1, or --method mined",
+            remedy="--model NAME (with --backend vllm or transformers a folder), or --method mined",
         )
-    return Generate(model=ModelServer(model=model, base_url=base_url), prompts=prompts, seed=seed)
+    if backend == "server":
+        return ModelServer(model=model, base_url=base_url)
+    return VllmModel(model=model) if backend == "vllm" else TransformersModel(model=model)
 
 
 def _checks(*, beside: bool) -> list[Step]:
