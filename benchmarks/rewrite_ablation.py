@@ -2,9 +2,9 @@
 
 Issue 7. ``pipelines/reading_ablation.py`` as a user runs it, on medical text: a base on news; arms
 on the domain's text, on the same text with mined tasks, and on each of both with general text
-replayed; two repetitions each. Measured are bits per byte of held-out medical and general text, and
-MedMCQA and MMLU's development questions by answer bits per byte. Instruction data is not at hand,
-so the arms with instructions are the pipeline's and not measured here.
+replayed; three repetitions each. Measured are bits per byte of held-out medical and general text,
+and MedMCQA and MMLU's development questions by answer bits per byte. Instruction data is not at
+hand, so the arms with instructions are the pipeline's and not measured here.
 
 Asked for is that the arms train on equally many tokens. Who wins is found out.
 """
@@ -26,7 +26,7 @@ from curation.recipe_file import find_function
 
 PIPELINE = Path(__file__).parents[1] / "pipelines" / "reading_ablation.py"
 ARMS = ("raw", "mined", "raw + replay", "mined + replay")
-FULL = {"tokens": 100_000, "base_tokens": 600_000, "most_items": 150, "repetitions": 2}
+FULL = {"tokens": 150_000, "base_tokens": 600_000, "most_items": 150, "repetitions": 3}
 QUICK = {"tokens": 20_000, "base_tokens": 60_000, "most_items": 20, "repetitions": 2}
 
 
