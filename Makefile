@@ -22,7 +22,7 @@ test-slow: $(VENV)/.dev
 # A real engine and a real server of vLLM, on the CPU. `make test` and `make test-slow` leave these
 # tests out: they want 4 GB of packages, which pin other versions than ours.
 test-vllm: $(VLLM)/.done
-	$(VLLM)/bin/python -m pytest -m vllm
+	$(VLLM)/bin/python -m pytest -m vllm tests/rewrite/test_vllm.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

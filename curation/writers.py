@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from curation.build import Build
 
 #: Columns that a corpus has by default, those of them that the recipe makes.
-CORPUS = ("id", "parent_id", "source", "url", "license", "date", "title", "text")
+CORPUS = (
+    *("id", "parent_id", "rewriter", "prompt_id", "model_id", "rewrite_seed"),
+    *("source", "url", "license", "date", "title", "text"),
+)
 #: Rows of a Parquet row group at most, so that readers need not hold a whole file.
 ROW_GROUP_ROWS = 16_384
 

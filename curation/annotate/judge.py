@@ -211,5 +211,5 @@ class _Rows:
 def unread_reply(reply: Reply, why: str) -> str:
     """Return what is wrong with a reply, and its beginning."""
     shown = " ".join(reply.text.split())[:_SHOWN_CHARS]
-    cut = "; the reply was cut at max_tokens" if reply.finish == "length" else ""
+    cut = "; the reply was cut at max_tokens" if reply.is_cut else ""
     return f"the reply cannot be read: {why}{cut}: {shown!r}"

@@ -13,6 +13,8 @@ from typing import Protocol, runtime_checkable
 
 #: A retry is asked at this temperature at least: at 0 a model says the same again.
 RETRY_TEMPERATURE = 0.5
+#: What servers say of a reply that the model has ended itself; "" where they say nothing.
+WHOLE = ("", "stop", "stop_sequence", "end_turn", "eos", "eos_token")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +74,8 @@ class Reply:
 
     @property
     def is_cut(self) -> bool:
-        """Whether the reply ends at the token limit, in the middle of what was to be said."""
-        return self.finish == "length"
+        """Whether the reply was ended by a limit or a filter, and not by the model."""
+        return self.finish not in WHOLE
 
 
 @runtime_checkable

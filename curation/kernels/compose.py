@@ -83,6 +83,10 @@ class Layout(NamedTuple):
     titled_N: npt.NDArray[np.bool_]
 
 
+#: How YAML and notes name their title; the colon has the bit of small letters set already.
+_NAMED = np.frombuffer(b"title:", dtype=np.uint8)
+
+
 @numba.njit(cache=True, nogil=True)
 def lay_out(data_B: U8, offset: I64, title_B: U8, title_offset: I64, max_chars: int) -> Layout:
     """Find the text, the title and the body of each document.
@@ -107,11 +111,34 @@ def lay_out(data_B: U8, offset: I64, title_B: U8, title_offset: I64, max_chars: 
             if end == stop:
                 end = begin
             elif end > begin:
-                body_N[n] = skip_space(data_B, end, stop)
-                end = trim_end(data_B, begin, end)
-                titled_N[n] = True
+                after = skip_space(data_B, end, stop)
+                begin, end = _bare_title(data_B, begin, trim_end(data_B, begin, end))
+                if end > begin:
+                    body_N[n], titled_N[n] = after, True
         title_N[n], title_stop_N[n] = begin, end
     return Layout(first_N, stop_N, body_N, title_N, title_stop_N, titled_N)
+
+
+@numba.njit(cache=True, nogil=True)
+def _bare_title(data_B: U8, begin: int, end: int) -> tuple[int, int]:
+    """Return the part of a first line that names the document: no number signs, no "title:"."""
+    at = begin
+    while at < end and data_B[at] == 0x23:
+        at += 1
+    bare = skip_space(data_B, at, end)
+    if at > begin and bare > at:
+        begin = bare
+        last = end
+        while last > begin and data_B[last - 1] == 0x23:
+            last -= 1
+        if last < end and (last == begin or trim_end(data_B, begin, last) < last):
+            end = trim_end(data_B, begin, last)
+    elif at == end:
+        return end, end
+    is_named = end - begin >= _NAMED.size
+    for n in range(_NAMED.size):
+        is_named = is_named and data_B[begin + n] | 0x20 == _NAMED[n]
+    return skip_space(data_B, begin + _NAMED.size, end) if is_named else begin, end
 
 
 @leaf

@@ -5,7 +5,8 @@ for tasks with an answer, nothing but lines that begin with Q: and A:. A reply w
 is not guessed at. A reply that repeats what stands in the passage in that form is none: a document
 that holds a made-up answer would speak in the model's name.
 
-A reply cut at the token limit is read as far as its tasks are whole, and says that it is cut.
+A reply cut at the token limit is read as far as its tasks are whole, and says that it is cut,
+unless its object is whole and nothing follows it.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ _LABEL = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_ENDS_WHOLE = re.compile(r"[}\]]\s*(?:```\s*)?\Z")
 _BEFORE_CHOICE = re.compile(r"\A\s*\(?[A-D][.):]\s+")
 
 
@@ -68,7 +70,7 @@ def read_reply(prompt: Prompt, reply: Reply, passage: str) -> Written:
     if text and _folded(text) in _folded(passage):
         raise ValueError("it repeats a piece of the document")
     try:
-        return _whole(prompt, text, passage, is_cut=reply.is_cut)
+        return _whole(prompt, text, passage, reply)
     except ValueError:
         if not reply.is_cut:
             raise
@@ -113,8 +115,11 @@ def _folded(text: str) -> str:
 # ---------------------------------------------------------------- whole replies
 
 
-def _whole(prompt: Prompt, text: str, passage: str, *, is_cut: bool) -> Written:
+def _whole(prompt: Prompt, text: str, passage: str, reply: Reply) -> Written:
+    """Return what a reply holds; of one that is cut, only where its object is the end of it."""
     schema = json.loads(prompt.json_schema)
+    if reply.is_cut and not _ENDS_WHOLE.search(text):
+        raise ValueError("it breaks off")
     values = [_wrapped(prompt, value) for value in _values(text)]
     faults = [fault(value, schema) for value in values]
     good = [value for value, wrong in zip(values, faults, strict=True) if not wrong]
@@ -124,7 +129,8 @@ def _whole(prompt: Prompt, text: str, passage: str, *, is_cut: bool) -> Written:
         if "{" in passage and good[0] in [_wrapped(prompt, v) for v in _values(passage)]:
             raise ValueError("it repeats an object of the document")
         return _as_written(prompt, good[0])
-    if prompt.reader == "pairs" and not values and not is_cut and (tasks := _plain(text)):
+    ended = bool(reply.finish) and not reply.is_cut  # lines do not tell that they are all there
+    if prompt.reader == "pairs" and not values and ended and (tasks := _plain(text)):
         return Written(tasks=_checked(tasks))
     raise ValueError(faults[-1] if faults else "it holds no JSON object")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -79,7 +80,8 @@ class ReadingComprehension(Rewriter):
 
     #: File of domain words, one a line; without it, the row's own in ``keywords`` are used.
     keywords: str = ""
-    #: The column ``title`` or else the first line, the column alone, or none.
+    #: The column ``title`` or else the first line (without Markdown's number signs and "title:"),
+    #: the column alone, or none.
     title: Literal["first_line", "column", "none"] = "first_line"
     #: A first line of more characters is no title.
     max_title_chars: int = 200
@@ -172,16 +174,19 @@ class ReadingComprehension(Rewriter):
         )
 
 
-@functools.lru_cache(maxsize=4)
 def word_list(path: str) -> U64:
     """Return the words of a file, one a line, as the kernel looks them up."""
-    from curation.kernels.keywords import keyword_table
-
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        return _word_list(path, os.stat(path).st_mtime_ns)
     except (OSError, UnicodeDecodeError) as error:
         raise ResourceError(
             f"the list of domain words {path} cannot be read: {error}.",
             remedy="give a UTF-8 text file with one word a line",
         ) from None
-    return keyword_table(line.strip() for line in lines)
+
+
+@functools.lru_cache(maxsize=4)
+def _word_list(path: str, _modified: int) -> U64:
+    from curation.kernels.keywords import keyword_table
+
+    return keyword_table(line.strip() for line in Path(path).read_text("utf-8").splitlines())

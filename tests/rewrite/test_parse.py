@@ -140,6 +140,23 @@ def test_a_cut_reply_gives_what_is_whole_and_says_that_it_is_cut() -> None:
     assert read(WHOLE, finish="length") == Written(tasks=READ)  # its last brace was reached
 
 
+@pytest.mark.parametrize("finish", ["length", "max_tokens", "content_filter"])
+def test_a_whole_object_before_words_that_break_off_is_not_the_reply(finish: str) -> None:
+    """A draft from the middle of a model's reasoning would be kept as what it has decided."""
+    draft = 'A first draft: {"text": "One."} But this leaves out Berlin, so I'
+    assert read(draft, TEXT, finish=finish) == Written(is_cut=True)
+    assert read('```json\n{"text": "One."}\n```', TEXT, finish=finish).text == "One."
+    assert read(f'{WHOLE} and then {{"tasks": [{{"que', finish=finish).is_cut
+    assert read("Q: Who?\nA: Mr. Sm", finish=finish) == Written(is_cut=True)
+
+
+def test_lines_of_a_reply_whose_end_is_not_known_are_none() -> None:
+    """A server that does not say how a reply ended does not say that the last answer is whole."""
+    with pytest.raises(ValueError, match="no JSON"):
+        read("Q: Who?\nA: Mr. Sm", finish="")
+    assert read(WHOLE, finish="") == Written(tasks=READ)
+
+
 def test_a_question_that_comes_again_is_kept_once() -> None:
     """A model that goes in circles fills its limit with one question."""
     again = [*TASKS, {"question": "WHY 1?", "answer": "Otherwise."}, TASKS[0]]

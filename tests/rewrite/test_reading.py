@@ -174,6 +174,35 @@ def test_a_list_of_keywords_that_is_not_there_says_so() -> None:
         rewritten(["a"], keywords="no-such-list.txt")
 
 
+@pytest.mark.parametrize(
+    ("line", "title"),
+    [
+        ("# T1652 - Driver Discovery", "T1652 - Driver Discovery"),
+        ("## Signs ##", "Signs"),
+        ("title: Finger.EXE Execution", "Finger.EXE Execution"),
+        ("# Title: Both", "Both"),
+        ("C# and F#", "C# and F#"),
+        ("#hashtag", "#hashtag"),
+        ("# C#", "C#"),
+        ("Titles: two of them", "Titles: two of them"),
+    ],
+)
+def test_marks_around_a_title_are_no_part_of_it(line: str, title: str) -> None:
+    """A model would learn to answer with the mark-up of its corpus."""
+    rows = [row["text"] for row in many(f"{line}\n\nOne is here.", 300)]
+    asked = [text for text in rows if text.rstrip().endswith(title)]
+    assert len(asked) > 50
+    assert (line == title) or not any(text.rstrip().endswith(line) for text in rows)
+
+
+@pytest.mark.parametrize("line", ["###", "# #", "title:"])
+def test_a_line_of_marks_names_nothing(line: str) -> None:
+    """The answer to a question would be empty."""
+    rows = many(f"{line}\n\nOne is here.", 300)
+    assert {row["summary_task_count"] for row in rows} == {0}
+    assert all(line in row["text"] for row in rows)
+
+
 def test_a_given_title_wins_over_the_first_line() -> None:
     """What extraction found in the page's head is the better title."""
     text = "First line\nOne. Two."
