@@ -26,7 +26,11 @@ from curation.rewrite.faithful import BOUNDS
 DOMAINS = ("medicine", "cybersecurity")
 #: Characters of a document: a passage that a model is shown at once.
 LEAST_CHARS, MOST_CHARS = 300, 20_000
-LANGUAGES = ("deu", "fra", "spa", "ita", "nld", "pol", "rus", "tur", "cmn", "arb")
+#: Words of a rewrite; Faithful asks for 5.
+LEAST_WORDS = 8
+LANGUAGES = {"German, Standard (1996)", "French", "Spanish", "Italian", "Dutch", "Polish",
+             "Turkish", "Russian", "Arabic, Standard", "Chinese, Mandarin (Simplified)",
+             "Japanese", "Korean", "Hindi"}  # fmt: skip
 
 COLUMNS = tuple(name for name in BOUNDS if name != "supported_prob")
 #: Fault → the column of the check that should say so, and the least recall; 0 for no bar.
@@ -39,6 +43,7 @@ WANTED = {
     "negation removed": ("negation_change_count", 0.8),
     "quotation altered": ("unsupported_quote_count", 0.95),
     "a model speaks": ("is_refusal", 0.95),
+    "a model speaks in other words": ("is_refusal", 0.0),
     "paragraph in another language": ("language_kept", 0.95),
     "sentence of another document": ("", 0.0),
     "name at a sentence's beginning": ("unsupported_name_count", 0.0),
@@ -65,7 +70,7 @@ def documents(domain: str, count: int) -> list[str]:
 
 def foreign_paragraphs() -> list[str]:
     found = records("labels/udhr.jsonl.zst")
-    kept = [r["text"] for r in found if r["label"] in LANGUAGES]
+    kept = [r["text"] for r in found if r["name"] in LANGUAGES]
     return [text for text in kept if 60 <= len(text.encode()) <= 600]
 
 
@@ -98,7 +103,7 @@ def faithful_cases(texts: list[str]) -> list[Case]:
     for n, text in enumerate(texts):
         for kind, rewrite in REWRITES.items():
             found = rewrite(Random(f"{n} {kind}"), text)
-            if found and found != text:
+            if found and found != text and len(found.split()) >= LEAST_WORDS:
                 made.append(Case(kind, found, text))
     return made
 

@@ -24,13 +24,11 @@ class Table(NamedTuple):
 
     key_T    uint64[T]
     stamp_T  int64[T]   the row that a slot was filled for
-    last_T   int64[T]   last atom of the source with this key
     now_1    int64[1]   the row at hand
     """
 
     key_T: U64
     stamp_T: I64
-    last_T: I64
     now_1: I64
 
 
@@ -43,33 +41,29 @@ def make_table(least: int) -> Table:
     return Table(
         np.empty(size, dtype=np.uint64),
         np.zeros(size, dtype=np.int64),
-        np.empty(size, dtype=np.int64),
         np.zeros(1, dtype=np.int64),
     )
 
 
 @leaf
-def add(table: Table, key: np.uint64, atom: int) -> int:
-    """Put a key in; return the atom that it was put in with before, -1 for none."""
+def add(table: Table, key: np.uint64) -> None:
+    """Put a key in."""
     last = table.key_T.size - 1
     slot = np.int64((key * _MIX) >> np.uint64(24)) & last
     while table.stamp_T[slot] == table.now_1[0]:
         if table.key_T[slot] == key:
-            before = int(table.last_T[slot])
-            table.last_T[slot] = atom
-            return before
+            return
         slot = (slot + 1) & last
-    table.key_T[slot], table.stamp_T[slot], table.last_T[slot] = key, table.now_1[0], atom
-    return -1
+    table.key_T[slot], table.stamp_T[slot] = key, table.now_1[0]
 
 
 @leaf
-def last_of(table: Table, key: np.uint64) -> int:
-    """Return the last atom that a key was put in with, -1 for none."""
+def has(table: Table, key: np.uint64) -> bool:
+    """Say whether a key was put in."""
     last = table.key_T.size - 1
     slot = np.int64((key * _MIX) >> np.uint64(24)) & last
     while table.stamp_T[slot] == table.now_1[0]:
         if table.key_T[slot] == key:
-            return int(table.last_T[slot])
+            return True
         slot = (slot + 1) & last
-    return -1
+    return False

@@ -1,82 +1,71 @@
 """Sentences of a rewrite that say of the same words the opposite of what the source says.
 
-A sentence is compared with those sentences of the source that have most of its content words. A
-negator counts where the word that it stands before is in both sentences, so that a clause left out
-takes its own negator along. The sentence is changed where the number of such negators is odd in
-one and even in the other, for every sentence of the source that is as near.
+Two content words that follow each other in a sentence are a step; between them is an even or an odd
+number of negators. A sentence is changed where the source has one of its steps, and has it only
+with the other parity. What a rewrite leaves out or puts together makes steps that the source does
+not have, which say nothing. The first step of a sentence leads from its beginning over two content
+words, since a negator may open it.
 
-A atoms of one text, S sentences of the source
+A atoms of one text
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from curation.kernels.atoms import (
+    ADJACENT,
     APOSTROPHE,
     ASKS,
     CHOICE,
     MULTIPLIER,
     NEGATOR,
+    RUN_MULTIPLIER,
     SENTENCE,
+    SPACE_JOINT,
     STOP,
     Atoms,
     word_hash,
 )
-from curation.kernels.keys import Table, last_of
+from curation.kernels.keys import Table, add, has
 from curation.kernels.leaf import leaf
 
+U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
 
-#: Content words that a sentence needs, and the share of them that a sentence of the source has.
-LEAST_WORDS, LEAST_FRAC = 3, 0.7
-#: A sentence of the source is as near as the nearest with this share of its words.
-NEAR_FRAC = 0.9
-#: Places of one word in the source that are looked at, and atoms of the longest sentence.
-MOST_PLACES, LONGEST_SENTENCE = 64, 160
+#: Salts of a step with an even and with an odd number of negators.
+_EVEN, _ODD = np.uint64(0x94D049BB133111EB), np.uint64(0xD6E8FEB86659FD93)
+_OPENS = np.uint64(0x2545F4914F6CDD1D)
 
-_T, _S = np.uint64(word_hash("t")), np.uint64(ord("s"))
-_ONLY, _JUST, _OR = (np.uint64(word_hash(word)) for word in ("only", "just", "or"))
-
-
-class Sides(NamedTuple):
-    """The rewrite and its source.
-
-    salt      what keys of words are salted with in the table
-    chain_3A  int64[3, A]  [0] holds the atom before that has the same word; [1] and [2] are
-                           scratch: where a sentence begins, by atom, and words found in it
-    """
-
-    text: Atoms
-    source: Atoms
-    size: int
-    table: Table
-    salt: np.uint64
-    chain_3A: I64
+_T, _TO = np.uint64(word_hash("t")), np.uint64(word_hash("to"))
+_PLURAL = np.uint64(ord("s"))
+_ONLY, _JUST, _OR, _NO = (np.uint64(word_hash(word)) for word in ("only", "just", "or", "no"))
+_FAIL, _FAILS, _FAILED = (np.uint64(word_hash(word)) for word in ("fail", "fails", "failed"))
+_INVERSE = np.uint64(pow(int(MULTIPLIER), -1, 1 << 64))
 
 
 @leaf
-def negation_changes(sides: Sides, words: int, place_2: I64) -> int:
-    """Return how many sentences of the text are negated otherwise than their likes in the source.
+def learn_steps(source_B: U8, source: Atoms, size: int, table: Table) -> None:
+    """Put the steps of a source into the table."""
+    begin = 0
+    while begin < size:
+        end = _sentence_end(source, begin, size)
+        _walk(source_B, source, begin, end, table, True)
+        begin = end
+
+
+@leaf
+def negation_changes(data_B: U8, text: Atoms, words: int, table: Table, place_2: I64) -> int:
+    """Return how many sentences of the text have a step that the source has only otherwise.
 
     place_2  takes the first such sentence
     """
-    text, sentence_A, found_A = sides.text, sides.chain_3A[1], sides.chain_3A[2]
-    begin = 0
-    for k in range(sides.size):
-        if sides.source.flag_A[k] & SENTENCE:
-            begin = k
-        sentence_A[k], found_A[k] = begin, 0
     changes = begin = 0
     while begin < words:
-        end = begin + 1
-        while end < words and not text.flag_A[end] & SENTENCE:
-            end += 1
-        judged = end - begin <= LONGEST_SENTENCE and not text.flag_A[end - 1] & ASKS
-        if judged and not text.flag_A[begin] & CHOICE and _is_changed(sides, begin, end):
+        end = _sentence_end(text, begin, words)
+        judged = not text.flag_A[end - 1] & ASKS and not text.flag_A[begin] & CHOICE
+        if judged and _walk(data_B, text, begin, end, table, False):
             if changes == 0:
                 place_2[0], place_2[1] = text.start_A[begin], text.stop_A[end - 1]
             changes += 1
@@ -85,101 +74,84 @@ def negation_changes(sides: Sides, words: int, place_2: I64) -> int:
 
 
 @leaf
-def _is_changed(sides: Sides, begin: int, end: int) -> bool:
-    content = 0
+def _sentence_end(atoms: Atoms, begin: int, size: int) -> int:
+    end = begin + 1
+    while end < size and not atoms.flag_A[end] & SENTENCE:
+        end += 1
+    return end
+
+
+@leaf
+def _walk(data_B: U8, atoms: Atoms, begin: int, end: int, table: Table, learns: bool) -> bool:
+    """Take the steps of a sentence: learn them, or say whether the table has one only otherwise."""
+    behind, first, odd, opened = np.uint64(0), np.uint64(0), False, 0
     for k in range(begin, end):
-        content += _is_content(sides.text, k)
-    if content < LEAST_WORDS:
+        if _is_negator(atoms, k, begin, end):
+            odd = not odd
+        if not _is_content(atoms, k, end):
+            continue
+        stem = _stem(data_B, atoms, k)
+        opened += 1
+        if opened == 1:
+            first, behind = np.uint64(odd), stem
+            odd = False
+            continue
+        key = behind * RUN_MULTIPLIER + stem
+        if _step(table, key, odd, learns):
+            return True
+        # the first two words after a sentence's beginning, by the negators before the first
+        if opened == 2 and not odd and _step(table, key ^ _OPENS, first != 0, learns):
+            return True
+        behind, odd = stem, False
+    return False
+
+
+@leaf
+def _step(table: Table, key: np.uint64, odd: bool, learns: bool) -> bool:
+    own, other = (_ODD, _EVEN) if odd else (_EVEN, _ODD)
+    if learns:
+        add(table, key ^ own)
         return False
-    most = _visit(sides, begin, end, 1, 0.0)
-    agrees = 1
-    if most >= LEAST_FRAC * content:
-        agrees = _visit(sides, begin, end, 0, NEAR_FRAC * most)
-    _visit(sides, begin, end, -1, 0.0)
-    return agrees == 0
+    return has(table, key ^ other) and not has(table, key ^ own)
 
 
 @leaf
-def _visit(sides: Sides, begin: int, end: int, step: int, least: float) -> int:
-    """Walk over the sentences of the source that have words of a sentence.
-
-    step  1 counts the words in each and returns the most; -1 takes the counts back; 0 returns 1
-          where a sentence with ``least`` words agrees on the negators, else 0
-    """
-    behind_A, sentence_A, found_A = sides.chain_3A[0], sides.chain_3A[1], sides.chain_3A[2]
-    most = 0
-    for k in range(begin, end):
-        if not _is_content(sides.text, k):
-            continue
-        at, last = last_of(sides.table, sides.text.hash_A[k] ^ sides.salt), -1
-        for _ in range(MOST_PLACES):
-            if at < 0:
-                break
-            first = sentence_A[at]
-            if first != last:
-                last = first
-                if step:
-                    found_A[first] += step
-                    most = max(most, found_A[first])
-                elif found_A[first] >= least and _agrees(sides, begin, end, first):
-                    return 1
-            at = behind_A[at]
-    return most
-
-
-@leaf
-def _agrees(sides: Sides, begin: int, end: int, first: int) -> bool:
-    text, source, size = sides.text, sides.source, sides.size
-    stop = first + 1
-    while stop < size and not source.flag_A[stop] & SENTENCE:
-        stop += 1
-    if stop - first > LONGEST_SENTENCE:
-        return True
-    ours = _negations(text, begin, end, source, first, stop)
-    theirs = _negations(source, first, stop, text, begin, end)
-    return (ours - theirs) % 2 == 0
-
-
-@leaf
-def _negations(one: Atoms, begin: int, end: int, other: Atoms, first: int, stop: int) -> int:
-    """Count the negators of one sentence whose word the other has too."""
-    count = 0
-    for k in range(begin, end):
-        if not _is_negator(one, k, begin, end):
-            continue
-        scope = k + 1
-        while scope < end and not _is_content(one, scope):
-            scope += 1
-        if scope == end:
-            scope = k - 1
-            while scope >= begin and not _is_content(one, scope):
-                scope -= 1
-        for j in range(first, stop):
-            if scope >= begin and _is_same(other.hash_A[j], one.hash_A[scope]):
-                count += 1
-                break
-    return count
-
-
-@leaf
-def _is_same(one: np.uint64, other: np.uint64) -> bool:
-    """Say whether two words are the same but for an s: "does not cause", "causes"."""
-    longer, shorter = one * MULTIPLIER + _S, other * MULTIPLIER + _S
-    return bool(one in (other, shorter) or other == longer)
+def _stem(data_B: U8, atoms: Atoms, k: int) -> np.uint64:
+    """Return a word's hash without an s at its end: "does not cause", "causes"."""
+    if data_B[atoms.stop_A[k] - 1] | 0x20 == 0x73 and atoms.stop_A[k] - atoms.start_A[k] > 3:
+        return np.uint64((atoms.hash_A[k] - _PLURAL) * _INVERSE)
+    return np.uint64(atoms.hash_A[k])
 
 
 @leaf
 def _is_negator(atoms: Atoms, k: int, begin: int, end: int) -> bool:
-    """Say whether an atom negates: "not only" and "or not" do not, and "n't" does by its t."""
-    if atoms.hash_A[k] == _T and atoms.joint_A[k] == APOSTROPHE:
+    """Say whether an atom negates.
+
+    "not only", "or not" and the "No," of an answer do not; "n't" does by its t, "fails to" by fail.
+    """
+    word = atoms.hash_A[k]
+    if word == _T and atoms.joint_A[k] == APOSTROPHE:
+        return True
+    if _fails(atoms, k, end):
         return True
     if not atoms.meaning_A[k] & NEGATOR:
         return False
     if k + 1 < end and atoms.hash_A[k + 1] in (_ONLY, _JUST):
         return False
+    if word == _NO and k + 1 < end and atoms.joint_A[k + 1] not in (SPACE_JOINT, ADJACENT):
+        return False
     return not (k > begin and atoms.hash_A[k - 1] == _OR)
 
 
 @leaf
-def _is_content(atoms: Atoms, k: int) -> bool:
-    return bool(atoms.stop_A[k] - atoms.start_A[k] > 1 and not atoms.meaning_A[k] & STOP)
+def _fails(atoms: Atoms, k: int, end: int) -> bool:
+    if k + 1 >= end or atoms.hash_A[k + 1] != _TO:
+        return False
+    return bool(atoms.hash_A[k] in (_FAIL, _FAILS, _FAILED))
+
+
+@leaf
+def _is_content(atoms: Atoms, k: int, end: int) -> bool:
+    if atoms.stop_A[k] - atoms.start_A[k] < 2 or atoms.meaning_A[k] & STOP:
+        return False
+    return not _fails(atoms, k, end)

@@ -41,9 +41,9 @@ from curation.kernels.atoms import (
     meaning_of,
     read_numbers,
 )
-from curation.kernels.keys import Table, add, make_table
+from curation.kernels.keys import Table, add, has, make_table
 from curation.kernels.leaf import leaf
-from curation.kernels.negation import Sides, negation_changes
+from curation.kernels.negation import learn_steps, negation_changes
 from curation.kernels.quotes import Pieces, check_quotes
 from curation.kernels.terms import (
     AMOUNT_SALT,
@@ -69,7 +69,6 @@ from curation.kernels.terms import (
     WORD_SALT,
     WORDS,
     check_line,
-    has,
     mark_choices,
     note,
     pair,
@@ -128,7 +127,6 @@ def compare(
         longest = max(longest, offset[n + 1] - offset[n])
         longest_source = max(longest_source, source_offset[n + 1] - source_offset[n])
     text, source = make_room(longest), make_room(longest_source)
-    chain_A = np.empty((3, longest_source + 1), dtype=np.int64)
     table = make_table(1 << 12)
     for n in range(count):
         size = cut_atoms(source_B, source_offset[n], source_offset[n + 1], tables, source, 0)
@@ -136,7 +134,7 @@ def compare(
         if 16 * size > table.key_T.size:
             table = make_table(32 * size)
         table.now_1[0] = n + 1
-        _learn(source_B, source, size, table, copy_words, chain_A[0])
+        _learn(source_B, source, size, table, copy_words)
         at, stop = offset[n], offset[n + 1]
         found, end = _passage(data_B, at, stop, source_B, source_offset[n], source_offset[n + 1])
         words = cut_atoms(data_B, at, found, tables, text, 0)
@@ -148,8 +146,7 @@ def compare(
         _check_phrases(text, words, source, size, phrases, count_K, place_P2[5])
         pieces = Pieces(at, found, end, stop)
         count_K[QUOTES] = check_quotes(data_B, pieces, text, words, source, size, place_P2[3])
-        sides = Sides(text, source, size, table, WORD_SALT, chain_A)
-        count_K[NEGATIONS] = negation_changes(sides, words, place_P2[4])
+        count_K[NEGATIONS] = negation_changes(data_B, text, words, table, place_P2[4])
     return count_NK, place_NP2
 
 
@@ -188,28 +185,24 @@ def _passage(
 
 
 @leaf
-def _learn(
-    source_B: U8, source: Atoms, size: int, table: Table, copy_words: int, chain_A: I64
-) -> None:
-    """Put all that a source supports into the table.
-
-    chain_A  int64[A]  takes the atom before that has the same word, -1 for none
-    """
+def _learn(source_B: U8, source: Atoms, size: int, table: Table, copy_words: int) -> None:
+    """Put all that a source supports into the table."""
+    learn_steps(source_B, source, size, table)
     power = _power(copy_words)
     for k in range(size):
-        chain_A[k] = add(table, source.hash_A[k] ^ WORD_SALT, k)
+        add(table, source.hash_A[k] ^ WORD_SALT)
         if k + copy_words <= size:
-            add(table, _gram(source, k, copy_words, power) ^ COPY_SALT, k)
+            add(table, _gram(source, k, copy_words, power) ^ COPY_SALT)
         _learn_runs(source, k, size, table)
         amount, unit = source.amount_A[k], int(source.unit_A[k])
         if amount:
-            add(table, amount ^ AMOUNT_SALT, k)
+            add(table, amount ^ AMOUNT_SALT)
             key = amount ^ UNITLESS_SALT if unit == 0 else pair(amount, unit) ^ PAIR_SALT
-            add(table, key, k)
+            add(table, key)
         elif source.flag_A[k] & OPENED and np.int64(source.meaning_A[k] & np.uint64(0xFF)):
-            add(table, (source.meaning_A[k] & np.uint64(0xFF)) ^ BARE_SALT, k)  # "Dose (mg)"
+            add(table, (source.meaning_A[k] & np.uint64(0xFF)) ^ BARE_SALT)  # "Dose (mg)"
         if source.unit_A[k] == 1 and source.flag_A[k] & OPENED:
-            add(table, np.uint64(1) ^ BARE_SALT, k)
+            add(table, np.uint64(1) ^ BARE_SALT)
 
 
 @leaf
@@ -219,7 +212,7 @@ def _learn_runs(source: Atoms, k: int, size: int, table: Table) -> None:
         if not _runs_on(source, j):
             return
         value = value * RUN_MULTIPLIER + source.hash_A[j]
-        add(table, value ^ RUN_SALT, k)
+        add(table, value ^ RUN_SALT)
 
 
 @leaf

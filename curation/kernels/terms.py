@@ -37,7 +37,7 @@ from curation.kernels.atoms import (
     VERSION,
     Atoms,
 )
-from curation.kernels.keys import Table, last_of
+from curation.kernels.keys import Table, has
 from curation.kernels.leaf import leaf
 
 U8 = npt.NDArray[np.uint8]
@@ -60,12 +60,6 @@ WORD_SALT, RUN_SALT, AMOUNT_SALT, PAIR_SALT, BARE_SALT, COPY_SALT, UNITLESS_SALT
     np.uint64(0x9E3779B97F4A7C15 * odd & 0xFFFFFFFFFFFFFFFF) for odd in (1, 3, 5, 7, 9, 11, 13)
 )
 _PLURAL = np.uint64(0x73)
-
-
-@leaf
-def has(table: Table, key: np.uint64) -> bool:
-    """Say whether the source has a key."""
-    return last_of(table, key) >= 0
 
 
 @leaf
@@ -168,8 +162,12 @@ def check_line(
 def _is_heading(data_B: U8, text: Atoms, begin: int, end: int) -> int:
     """Say how far a line's capitals mean nothing: 0, not so; 1, as a title's; 2, all capitals.
 
-    A title has more words that begin with a capital than others, and no mark at its end.
+    A title has more words that begin with a capital than others, and no mark at its end. A line
+    such as "author: Jane Doe" is none.
     """
+    at = text.stop_A[begin]
+    if at < data_B.size and data_B[at] == 0x3A and not text.flag_A[begin] & (CAPITAL | DIGITS):
+        return 0
     capitals = smalls = loud = 0
     for k in range(begin, end):
         flags = text.flag_A[k]

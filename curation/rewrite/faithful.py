@@ -58,7 +58,7 @@ class Bound:
 
 #: The checks in the order of the reasons. The values are ours.
 BOUNDS: Mapping[str, Bound] = {
-    "added_word_count": Bound("least", 5, "adds too little", "adds {} words"),
+    "added_word_count": Bound("least", 5, "adds too little", "adds {} to its source"),
     "is_refusal": Bound("most", 0, "a model speaks", "a model speaks: {}"),
     "language_kept": Bound("least", 1, "another language", "in another language: {}"),
     "unsupported_number_count": Bound("most", 0, "number not in the source",
@@ -334,33 +334,35 @@ def _language_kept(batch: pa.RecordBatch, piece_N2: I64, language: str) -> tuple
     (row,) = np.nonzero((piece_N2[:, 0] >= 0) & (piece_N2[:, 1] > piece_N2[:, 0]))
     if row.size == 0:
         return kept, piece_N2
-    named, prob, letters = _named(text[0], piece_N2[row, 0], piece_N2[row, 1])
+    named, prob, letters, script = _named(text[0], piece_N2[row, 0], piece_N2[row, 1])
     if language:
         kept[row] = (named == language) | (letters < _LEAST_LETTERS)
         return kept, piece_N2
     begin = source[1][row]
     end = np.minimum(source[1][row + 1], begin + _JUDGED_BYTES)
-    own, _, own_letters = _named(source[0], begin, end)
+    own, _, own_letters, own_script = _named(source[0], begin, end)
     told = (letters >= _LEAST_LETTERS) & (own_letters >= _LEAST_LETTERS)
-    kept[row] = ~(told & (named != own) & (prob >= FOREIGN_PROB))
+    written = (letters >= _LEAST_WRITTEN) & (own_letters >= _LEAST_WRITTEN)
+    other = told & (named != own) & (prob >= FOREIGN_PROB)
+    kept[row] = ~(other | (written & (script != own_script)))
     return kept, piece_N2
 
 
-#: A model errs on fewer letters.
-_LEAST_LETTERS = 25
+#: A model errs on fewer letters; of another script fewer are enough.
+_LEAST_LETTERS, _LEAST_WRITTEN = 25, 8
 
 
 def _named(
     data: npt.NDArray[np.uint8], start: I64, stop: I64
-) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.float32], I64]:
-    """Return the language of each piece, how sure py3langid is of it, and the piece's letters."""
+) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.float32], I64, npt.NDArray[np.uint8]]:
+    """Return the language of each piece, how sure py3langid is of it, its letters and script."""
     from curation.annotate.langid_model import load_langid
     from curation.kernels.scripts import survey
 
     langid = load_langid()
     found = survey(data, start, stop)
     label, prob = langid.predict(data, start, stop, found.unready_N)
-    return np.array([*langid.labels, ""])[label], prob, found.letter_N
+    return np.array([*langid.labels, ""])[label], prob, found.letter_N, found.script_N
 
 
 # ---------------------------------------------------------------- verdicts
@@ -398,10 +400,19 @@ def _reasons(
     for name, bound in _asked(language).items():
         before, after = bound.said.split("{}")
         shown = pc.fill_null(terms[name] if name in terms else _digits(made[name]), "nothing")
+        if name == "added_word_count":
+            shown = _counted(made[name])
         ends = pa.scalar(f"; {before}", kind), pa.scalar(after, kind)
         said = pc.binary_join_element_wise(ends[0], shown, ends[1], nothing)
         parts.append(pc.if_else(to_column(_fails(made[name], bound) & sourced), said, nothing))
     return pc.utf8_slice_codeunits(pc.binary_join_element_wise(*parts, nothing), 2)
+
+
+def _counted(column: pa.Array) -> pa.Array:
+    kind = pa.large_string()
+    ends = pa.scalar(" words", kind), pa.scalar("", kind)
+    words = pc.binary_join_element_wise(_digits(column), *ends)
+    return pc.if_else(pc.equal(column, 0), pa.scalar("nothing", kind), words)
 
 
 def _digits(column: pa.Array) -> pa.Array:

@@ -109,7 +109,19 @@ as a language model
 as a large language model
 i am an ai
 i'm an ai
+i am just an ai
+i'm just an ai
 i cannot fulfill
+i cannot fulfil
+i can't fulfill
+i can't fulfil
+i won't be able to
+i will not be able to
+i must decline
+i don't have access to
+i do not have access to
+i don't have enough information
+i do not have enough information
 i cannot assist
 i can't assist
 i cannot help with
@@ -121,11 +133,27 @@ i am unable to
 i'm unable to
 i am not able to
 i'm not able to
+as of my last update
 my training data
 my knowledge cutoff
 i hope this helps
 let me know if you
 feel free to ask
+here is a summary
+here's a summary
+here is the summary
+here is the rewritten
+here's the rewritten
+here is a rewritten
+here's a rewritten
+here are the questions
+here are some questions
+based on the provided
+based on the given
+this rewrite
+the rewritten text
+i have rewritten
+i've rewritten
 """.strip().splitlines()
 
 #: What a model says before it begins.
@@ -168,6 +196,8 @@ the given text
 the document provided
 the provided document
 the source text
+the original text
+the original passage
 you are a helpful
 as you requested
 as requested
