@@ -140,7 +140,7 @@ def _is_negator(atoms: Atoms, k: int, begin: int, end: int) -> bool:
         return False
     if word == _NO and k + 1 < end and atoms.joint_A[k + 1] not in (SPACE_JOINT, ADJACENT):
         return False
-    return not (k > begin and atoms.hash_A[k - 1] == _OR)
+    return word == _NO or not (k > begin and atoms.hash_A[k - 1] == _OR)
 
 
 @leaf

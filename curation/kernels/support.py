@@ -83,8 +83,9 @@ I64 = npt.NDArray[np.int64]
 
 #: A passage of fewer bytes is not taken off: it may stand in the rewrite by chance.
 LEAST_PASSAGE = 20
-#: A sentence with fewer bytes is too short to tell its language; one is suspect if less than half
-#: of its words stand in the source.
+#: A piece with fewer bytes is too short to tell its language. Of the pieces of sentences, the one
+#: with the most bytes of words that the source does not have, more than those that it has, is
+#: suspect.
 LEAST_FOREIGN_BYTES = 40
 
 
@@ -285,14 +286,15 @@ def _is_content(text: Atoms, k: int) -> bool:
 def _count_words(
     data_B: U8, text: Atoms, words: int, table: Table, count_K: I64, foreign_2: I64
 ) -> None:
-    """Count the content words that the source has, in all and in answers; find other words."""
+    """Count the content words that the source has, in all and in answers; find other words.
+
+    The piece with the most other words is the run with the largest sum, one pass by Kadane's rule.
+    """
     answering = False
-    known = letters = 0
-    begin = piece = 0
+    begin = excess = best = 0
     for k in range(words):
-        if k and text.flag_A[k] & BEGINS:
-            piece = _note_foreign(text, begin, k, known, letters, piece, foreign_2)
-            begin, known, letters = k, 0, 0
+        if text.flag_A[k] & BEGINS or excess <= 0:
+            begin, excess = k, 0
         if text.flag_A[k] & PARAGRAPH:
             answering = False
         if text.flag_A[k] & BEGINS and _is_headed(data_B, text, k, words):
@@ -302,27 +304,17 @@ def _count_words(
                 continue
         found = has(table, text.hash_A[k] ^ WORD_SALT)
         if not text.flag_A[k] & DIGITS:
-            known, letters = known + found, letters + 1
+            size = text.stop_A[k] - text.start_A[k]
+            excess += -size if found else size
+            if excess > best and text.stop_A[k] - text.start_A[begin] >= LEAST_FOREIGN_BYTES:
+                best = excess
+                foreign_2[0], foreign_2[1] = text.start_A[begin], text.stop_A[k]
         if _is_content(text, k):
             found = found or supports_amount(text, k, table)
             count_K[CONTENT] += 1
             count_K[CONTENT_FOUND] += found
             count_K[ANSWERED] += answering
             count_K[ANSWER_FOUND] += answering and found
-    if words:
-        _note_foreign(text, begin, words, known, letters, piece, foreign_2)
-
-
-@leaf
-def _note_foreign(
-    text: Atoms, begin: int, end: int, known: int, letters: int, piece: int, foreign_2: I64
-) -> int:
-    """Note the longest sentence of which the source has less than half; return its bytes."""
-    size = int(text.stop_A[end - 1] - text.start_A[begin])
-    if 2 * known >= letters or size < LEAST_FOREIGN_BYTES or size <= piece:
-        return piece
-    foreign_2[0], foreign_2[1] = text.start_A[begin], text.stop_A[end - 1]
-    return size
 
 
 @leaf

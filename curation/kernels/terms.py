@@ -30,6 +30,7 @@ from curation.kernels.atoms import (
     PARAGRAPH,
     RUN_MULTIPLIER,
     SCORE,
+    SENTENCE,
     SMALL,
     SPACE_JOINT,
     SPELLED,
@@ -53,6 +54,7 @@ PLACES = 7
 FOREIGN = 6
 #: Atoms of the longest run that is known by itself: CVE-2024-3094 has three.
 LONGEST_RUN = 6
+LONGEST_TITLE = 16
 #: Letters of a choice: A to H.
 CHOICES = 8
 
@@ -162,25 +164,27 @@ def check_line(
 def _is_heading(data_B: U8, text: Atoms, begin: int, end: int) -> int:
     """Say how far a line's capitals mean nothing: 0, not so; 1, as a title's; 2, all capitals.
 
-    A title has more words that begin with a capital than others, and no mark at its end. A line
-    such as "author: Jane Doe" is none.
+    A title is one sentence of at most LONGEST_TITLE atoms, has more words that begin with a capital
+    than others, and no mark at its end. A line such as "author: Jane Doe" is none.
     """
     at = text.stop_A[begin]
     if at < data_B.size and data_B[at] == 0x3A and not text.flag_A[begin] & (CAPITAL | DIGITS):
         return 0
-    capitals = smalls = loud = 0
+    capitals, smalls, loud, ended = 0, 0, 0, False
     for k in range(begin, end):
         flags = text.flag_A[k]
         capitals += flags & CAPITAL != 0
         smalls += not flags & (CAPITAL | DIGITS) and text.stop_A[k] - text.start_A[k] > 3
         loud += flags & CAPITALS != 0 and not flags & SMALL
+        ended = ended or (k > begin and flags & SENTENCE != 0)
     if loud > 1 and loud + 1 >= end - begin:
         return 2
     at = text.stop_A[end - 1]
     while at < data_B.size and data_B[at] not in (0x0A, 0x2E, 0x21, 0x3F):
         at += 1
     closes = at < data_B.size and data_B[at] != 0x0A
-    return 1 if capitals > max(smalls, 1) and not closes else 0
+    is_long = ended or end - begin > LONGEST_TITLE
+    return 1 if capitals > max(smalls, 1) and not closes and not is_long else 0
 
 
 @leaf
