@@ -2,7 +2,8 @@
 
 Issue 7 asks for recall and false alarms in a table, and names no figure; the bars are ours. 500
 answers of MedQuAD and 500 documents on security, code and detection rules among them, are rewritten
-by rule (``rewritings``): each rewrite that does not pass is a false alarm. Then one fault is
+by rule (``rewritings``): each rewrite that does not pass is a false alarm. So is, but for what
+teachers added, each of their rewrites of news for learners. Then one fault is
 planted in a rewrite that passes, in each document that has a place for it. It is found where
 is_faithful is false, and named where the check that should say so does. The baseline takes a number
 for a run of digits that the source does not have.
@@ -24,6 +25,7 @@ from curation import Faithful
 from curation.rewrite.faithful import BOUNDS
 
 DOMAINS = ("medicine", "cybersecurity")
+HUMAN = "news for learners"
 #: Characters of a document: a passage that a model is shown at once.
 LEAST_CHARS, MOST_CHARS = 300, 20_000
 #: Words of a rewrite; Faithful asks for 5.
@@ -98,6 +100,18 @@ def strange_digits(case: Case) -> bool:
     return not set(re.findall(r"\d+", case.text)) <= set(re.findall(r"\d+", case.source))
 
 
+def human_cases() -> list[Case]:
+    """Return teachers' rewrites of news for learners, with the articles that they were made of."""
+    found = {record["id"]: record["text"] for record in records("labels/onestop-english.jsonl.zst")}
+    made = []
+    for name, source in found.items():
+        key, _, level = name.rpartition("-")
+        for simple in ("int", "ele") if level == "adv" else ():
+            if f"{key}-{simple}" in found:
+                made.append(Case(simple, found[f"{key}-{simple}"], source))
+    return made
+
+
 def faithful_cases(texts: list[str]) -> list[Case]:
     made = []
     for n, text in enumerate(texts):
@@ -124,13 +138,14 @@ def faulty_cases(cases: list[Case], others: Elsewhere) -> Iterator[Case]:
 
 
 def alarms(report: Report, domain: str, cases: list[Case], rows: list[dict[str, Any]]) -> None:
-    """Report false alarms by kind of rewrite and by check."""
-    wrong = [failing(row) for row in rows]
+    """Report false alarms by kind of rewrite and by check; teachers' rewrites have no bar."""
+    wrong, human = [failing(row) for row in rows], domain == HUMAN
     total = sum(not row["is_faithful"] for row in rows)
     what = f"{domain}: false alarms per 1,000 of {len(cases):,} faithful rewrites"
-    reached = total / len(cases) <= MOST_ALARMS
-    report.add(what, f"{1000 * total / len(cases):.1f}", f"ours: {1000 * MOST_ALARMS:.0f}", reached)
-    for kind in REWRITES:
+    reached = human or total / len(cases) <= MOST_ALARMS
+    wanted = "" if human else f"ours: {1000 * MOST_ALARMS:.0f}"
+    report.add(what, f"{1000 * total / len(cases):.1f}", wanted, reached)
+    for kind in sorted({case.kind for case in cases}):
         own = [not row["is_faithful"] for row, case in zip(rows, cases, strict=True)
                if case.kind == kind]  # fmt: skip
         found = f"{1000 * sum(own) / max(len(own), 1):.1f} of {len(own)}"
@@ -162,8 +177,9 @@ def recalls(report: Report, domain: str, cases: list[Case], rows: list[dict[str,
         report.add(f"{domain}: found, {fault}", told, wanted, found >= least)
 
 
-def speed(report: Report, cases: list[Case]) -> None:
+def speed(report: Report, cases: list[Case], order: str, wanted: float) -> None:
     """Report megabytes of rewrites per CPU second, on one core."""
+    cases = Random(0).sample(cases, len(cases)) if order == "shuffled" else cases
     size = sum(len(case.text.encode()) for case in cases)
     sources = sum(len(case.source.encode()) for case in cases)
     columns = [[case.text for case in cases], [case.source for case in cases]]
@@ -176,9 +192,11 @@ def speed(report: Report, cases: list[Case]) -> None:
         rates.append(size / 1e6 / (time.process_time() - began))
     rates = rates[1:]  # the first loads the compiled code
     both = (size + sources) / size
-    what = f"MB/s of rewrites, one core, with {sources / size:.1f} times as much of sources"
+    what = (
+        f"MB/s of rewrites, {order}, one core, with {sources / size:.1f} times as much of sources"
+    )
     found = f"{spread(rates)}; of both {both * sorted(rates)[2]:.3g}"
-    report.add(what, found, f"ours: {WANTED_SPEED:.0f}", sorted(rates)[2] >= WANTED_SPEED)
+    report.add(what, found, f"ours: {wanted:.0f}" if wanted else "", sorted(rates)[2] >= wanted)
 
 
 def main() -> None:
@@ -195,7 +213,10 @@ def main() -> None:
         passing = [case for case, row in zip(cases, rows, strict=True) if row["is_faithful"]]
         faulty = list(faulty_cases(passing, Elsewhere(texts, foreign)))
         recalls(report, domain, faulty, judge(faulty))
-    speed(report, timed)
+    human = human_cases()
+    alarms(report, HUMAN, human, judge(human))
+    speed(report, timed, "by their passages", WANTED_SPEED)
+    speed(report, timed, "shuffled", 0)
     report.finish(flags.check)
 
 

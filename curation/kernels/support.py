@@ -41,7 +41,7 @@ from curation.kernels.atoms import (
     meaning_of,
     read_numbers,
 )
-from curation.kernels.keys import Table, add, has, make_table
+from curation.kernels.keys import Table, add, empty, has, make_table
 from curation.kernels.leaf import leaf
 from curation.kernels.negation import learn_steps, negation_changes
 from curation.kernels.quotes import Pieces, check_quotes
@@ -83,6 +83,8 @@ I64 = npt.NDArray[np.int64]
 
 #: A passage of fewer bytes is not taken off: it may stand in the rewrite by chance.
 LEAST_PASSAGE = 20
+#: Most keys that an atom of the source brings: word, gram, amount with its unit, two steps, runs.
+KEYS_PER_ATOM = 6 + LONGEST_RUN
 #: A piece with fewer bytes is too short to tell its language. Of the pieces of sentences, the one
 #: with the most bytes of words that the source does not have, more than those that it has, is
 #: suspect.
@@ -128,14 +130,15 @@ def compare(
         longest = max(longest, offset[n + 1] - offset[n])
         longest_source = max(longest_source, source_offset[n + 1] - source_offset[n])
     text, source = make_room(longest), make_room(longest_source)
-    table = make_table(1 << 12)
+    table = make_table(KEYS_PER_ATOM * longest_source)
+    size = 0
     for n in range(count):
-        size = cut_atoms(source_B, source_offset[n], source_offset[n + 1], tables, source, 0)
-        read_numbers(source_B, source, size)
-        if 16 * size > table.key_T.size:
-            table = make_table(32 * size)
-        table.now_1[0] = n + 1
-        _learn(source_B, source, size, table, copy_words)
+        # rewrites of one passage mostly follow each other
+        if n == 0 or not _is_same(source_B, source_offset, n - 1, n):
+            size = cut_atoms(source_B, source_offset[n], source_offset[n + 1], tables, source, 0)
+            read_numbers(source_B, source, size)
+            empty(table, KEYS_PER_ATOM * size)
+            _learn(source_B, source, size, table, copy_words)
         at, stop = offset[n], offset[n + 1]
         found, end = _passage(data_B, at, stop, source_B, source_offset[n], source_offset[n + 1])
         words = cut_atoms(data_B, at, found, tables, text, 0)
@@ -149,6 +152,18 @@ def compare(
         count_K[QUOTES] = check_quotes(data_B, pieces, text, words, source, size, place_P2[3])
         count_K[NEGATIONS] = negation_changes(data_B, text, words, table, place_P2[4])
     return count_NK, place_NP2
+
+
+@leaf
+def _is_same(source_B: U8, offset: I64, one: int, other: int) -> bool:
+    """Say whether two texts are equal."""
+    size = offset[one + 1] - offset[one]
+    if offset[other + 1] - offset[other] != size:
+        return False
+    for at in range(size):
+        if source_B[offset[one] + at] != source_B[offset[other] + at]:
+            return False
+    return True
 
 
 @leaf
@@ -200,6 +215,8 @@ def _learn(source_B: U8, source: Atoms, size: int, table: Table, copy_words: int
             add(table, amount ^ AMOUNT_SALT)
             key = amount ^ UNITLESS_SALT if unit == 0 else pair(amount, unit) ^ PAIR_SALT
             add(table, key)
+            if unit:
+                add(table, np.uint64(unit) ^ BARE_SALT)
         elif source.flag_A[k] & OPENED and np.int64(source.meaning_A[k] & np.uint64(0xFF)):
             add(table, (source.meaning_A[k] & np.uint64(0xFF)) ^ BARE_SALT)  # "Dose (mg)"
         if source.unit_A[k] == 1 and source.flag_A[k] & OPENED:

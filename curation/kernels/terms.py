@@ -37,6 +37,7 @@ from curation.kernels.atoms import (
     STOP,
     VERSION,
     Atoms,
+    word_hash,
 )
 from curation.kernels.keys import Table, has
 from curation.kernels.leaf import leaf
@@ -61,7 +62,9 @@ CHOICES = 8
 WORD_SALT, RUN_SALT, AMOUNT_SALT, PAIR_SALT, BARE_SALT, COPY_SALT, UNITLESS_SALT = (
     np.uint64(0x9E3779B97F4A7C15 * odd & 0xFFFFFFFFFFFFFFFF) for odd in (1, 3, 5, 7, 9, 11, 13)
 )
-_PLURAL = np.uint64(0x73)
+#: Endings by which forms of a name differ: "Europe", "European"; "Japan", "Japanese".
+ENDINGS = (b"s", b"n", b"an", b"y", b"ese", b"ern")
+_ONE = np.uint64(word_hash("one"))
 
 
 @leaf
@@ -281,6 +284,9 @@ def _check_number(
         return
     if unit == 0 or text.flag_A[k] & FILLED or has(table, pair(text.amount_A[k], unit) ^ PAIR_SALT):
         return
+    if text.flag_A[k] & SPELLED and text.hash_A[k] == _ONE:  # "one week" of "a week"
+        return
+    # the unit heads a table, or stands by another number: "27 years, 18 of them at sea"
     headed = has(table, np.uint64(unit) ^ BARE_SALT) and has(
         table, text.amount_A[k] ^ UNITLESS_SALT
     )
@@ -318,14 +324,21 @@ def _is_name(text: Atoms, k: int, heads: int) -> bool:
 
 @leaf
 def _knows_name(data_B: U8, text: Atoms, k: int, table: Table) -> bool:
-    """Say whether the source has a name, in the singular or in the plural."""
+    """Say whether the source has a name, with one of ENDINGS more or less."""
     value = text.hash_A[k]
-    if has(table, value ^ WORD_SALT) or has(table, (value * MULTIPLIER + _PLURAL) ^ WORD_SALT):
+    if has(table, value ^ WORD_SALT):
         return True
-    if data_B[text.stop_A[k] - 1] | 0x20 != 0x73:
-        return False
-    singular = (value - _PLURAL) * _INVERSE
-    return has(table, singular ^ WORD_SALT)
+    for ending in ENDINGS:
+        longer, shorter, at, ends = value, value, text.stop_A[k], True
+        for letter in ending:
+            longer = longer * MULTIPLIER + np.uint64(letter)
+        for letter in ending[::-1]:
+            at -= 1
+            shorter = (shorter - np.uint64(letter)) * _INVERSE
+            ends = ends and at > text.start_A[k] and data_B[at] | 0x20 == letter
+        if has(table, longer ^ WORD_SALT) or (ends and has(table, shorter ^ WORD_SALT)):
+            return True
+    return False
 
 
 #: What undoes a multiplication by MULTIPLIER, modulo 2^64.

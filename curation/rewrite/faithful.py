@@ -34,7 +34,7 @@ I64 = npt.NDArray[np.int64]
 #: Characters of a term that a reason shows.
 _SHOWN_CHARS = 80
 #: Bytes of a source from which its language is told.
-_JUDGED_BYTES = 4000
+_JUDGED_BYTES = 1000
 #: Probability from which a piece counts as being in another language: short ones mislead.
 FOREIGN_PROB = 0.9
 
