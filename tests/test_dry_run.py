@@ -67,10 +67,10 @@ def test_every_step_that_asks_is_counted_and_nothing_is_sent_or_stored(tmp_path:
     found = run(Jsonl(str(tmp_path / "a.jsonl")), tmp_path)
     told = [(e.step, e.stage, e.asks_for, e.documents, e.requests) for e in found.estimates]
     assert told == [
-        (3, "Judge", "", 20, 20),
+        (3, "Judge", "judge", 20, 20),
         (5, "Generate", "qa@1", 20, 20),
         (5, "Generate", "summary@1", 20, 20),
-        (7, "Judge", "", 40, 40),
+        (7, "Judge", "again", 40, 40),
     ]
     assert (found.tried_rows, found.read_rows, found.read_frac) == (40, 40, 1.0)
     assert {e.model for e in found.estimates} == {"nobody/there"}

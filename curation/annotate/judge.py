@@ -176,6 +176,7 @@ class _Rows:
             max_tokens=rubric.max_tokens,
             attempt=attempt,
             top_logprobs=rubric.top_logprobs,
+            purpose=self.judge.name,
         )
 
     def _take(self, row: int, reply: Reply) -> bool:

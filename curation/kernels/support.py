@@ -160,10 +160,10 @@ def _is_same(source_B: U8, offset: I64, one: int, other: int) -> bool:
     size = offset[one + 1] - offset[one]
     if offset[other + 1] - offset[other] != size:
         return False
-    for at in range(size):
-        if source_B[offset[one] + at] != source_B[offset[other] + at]:
-            return False
-    return True
+    same = 0
+    while same < size and source_B[offset[one] + same] == source_B[offset[other] + same]:
+        same += 1
+    return bool(same == size)
 
 
 @leaf

@@ -29,6 +29,7 @@ from curation.kernels.atoms import (
     OTHER,
     PARAGRAPH,
     RUN_MULTIPLIER,
+    SCALE_SHIFT,
     SCORE,
     SENTENCE,
     SMALL,
@@ -206,13 +207,16 @@ def _term_end(text: Atoms, k: int, end: int) -> int:
 @leaf
 def _term_verdict(data_B: U8, text: Atoms, k: int, stop: int, table: Table) -> int:
     """Judge a term as a whole: 1 supported, -1 not, 0 to be judged by its parts."""
+    letters = digits = dots = 0
+    for j in range(k, stop):
+        letters += not text.flag_A[j] & DIGITS
+    if letters == 0:  # "0.5" and "5-10" have units
+        return 0
     if _knows_term(text, k, stop, table):
         return 1
-    letters = digits = dots = 0
     for j in range(k, stop):
         flags = text.flag_A[j]
         digits += flags & (DIGITS | MIXED) != 0
-        letters += not flags & DIGITS
         wide = text.stop_A[j] - text.start_A[j] > 1
         if j > k:
             mail = text.joint_A[j] == DOT or text.joint_A[j] == 0x40
@@ -279,7 +283,9 @@ def _check_number(
         return
     start, after = text.start_A[k], text.stop_A[min(stop, end) - 1]
     if not supports_amount(text, k, table):
-        if not _knows_term(text, k, stop, table) or text.flag_A[k] & SPELLED:
+        # digits of a version or of a longer number are the source's, but not as so many thousands
+        scaled = stop < end and text.meaning_A[stop] >> SCALE_SHIFT & np.uint64(0xF)
+        if scaled or text.flag_A[k] & SPELLED or not _knows_term(text, k, stop, table):
             note(count_K, NUMBERS, place_P2[0], start, after)
         return
     if unit == 0 or text.flag_A[k] & FILLED or has(table, pair(text.amount_A[k], unit) ^ PAIR_SALT):

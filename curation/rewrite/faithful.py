@@ -34,7 +34,7 @@ I64 = npt.NDArray[np.int64]
 #: Characters of a term that a reason shows.
 _SHOWN_CHARS = 80
 #: Bytes of a source from which its language is told.
-_JUDGED_BYTES = 1000
+_JUDGED_BYTES = 4000
 #: Probability from which a piece counts as being in another language: short ones mislead.
 FOREIGN_PROB = 0.9
 
@@ -325,8 +325,10 @@ def _terms(data: npt.NDArray[np.uint8], place_N2: I64) -> pa.Array:
 def _language_kept(batch: pa.RecordBatch, piece_N2: I64, language: str) -> tuple[Bool_N, I64]:
     """Tell which rewrites are in the language that is wanted, and show the piece that is not.
 
-    piece_N2  where the longest piece in other words than the source's stands; start -1 for none
+    piece_N2  where the piece with the most words that the source lacks stands; start -1 for none
     """
+    from curation.kernels.scripts import survey
+
     text, source = bytes_and_offsets(batch["text"]), bytes_and_offsets(batch["source_text"])
     kept = np.ones(len(batch), dtype=np.bool_)
     if language:
@@ -334,17 +336,19 @@ def _language_kept(batch: pa.RecordBatch, piece_N2: I64, language: str) -> tuple
     (row,) = np.nonzero((piece_N2[:, 0] >= 0) & (piece_N2[:, 1] > piece_N2[:, 0]))
     if row.size == 0:
         return kept, piece_N2
-    named, prob, letters, script = _named(text[0], piece_N2[row, 0], piece_N2[row, 1])
+    begin, end = piece_N2[row, 0], piece_N2[row, 1]
+    named, prob, letters, script = _named(text[0], begin, end)
     if language:
         kept[row] = (named == language) | (letters < _LEAST_LETTERS)
         return kept, piece_N2
     begin = source[1][row]
     end = np.minimum(source[1][row + 1], begin + _JUDGED_BYTES)
-    own, _, own_letters, own_script = _named(source[0], begin, end)
-    told = (letters >= _LEAST_LETTERS) & (own_letters >= _LEAST_LETTERS)
-    written = (letters >= _LEAST_WRITTEN) & (own_letters >= _LEAST_WRITTEN)
-    other = told & (named != own) & (prob >= FOREIGN_PROB)
-    kept[row] = ~(other | (written & (script != own_script)))
+    own = survey(source[0], begin, end)
+    written = (letters >= _LEAST_WRITTEN) & (own.letter_N >= _LEAST_WRITTEN)
+    kept[row] = ~(written & (script != own.script_N))
+    told = (letters >= _LEAST_LETTERS) & (own.letter_N >= _LEAST_LETTERS)
+    (sure,) = np.nonzero(told & (prob >= FOREIGN_PROB) & kept[row])
+    kept[row[sure]] = named[sure] == _named(source[0], begin[sure], end[sure])[0]
     return kept, piece_N2
 
 

@@ -1,13 +1,22 @@
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from curation import Faithful, faithful_rules
+from curation import Faithful, ModelServer, faithful_rules
+from curation.annotate.model import Reply, Request
 from curation.errors import RecipeError
 from curation.testing import check_stage
+from tests.kernels.test_support import told
+from tests.rewrite.server import standing
 
 SOURCE = (
     "Adults took 5 to 10 mg of Warfarin daily for 1,200 days. The drug does not cause bleeding in "
@@ -17,10 +26,7 @@ SOURCE = (
 
 
 def judged(text: str | None, source: str | None = SOURCE) -> dict[str, Any]:
-    columns = {"text": [text], "source_text": [source]}
-    batch = pa.record_batch({n: pa.array(v, pa.large_string()) for n, v in columns.items()})
-    row: dict[str, Any] = Faithful().annotate(batch).to_pylist()[0]
-    return row
+    return told([(text, source)])[0]
 
 
 def test_it_keeps_the_contract() -> None:
@@ -73,3 +79,218 @@ def test_a_rule_for_a_column_that_no_check_writes_is_refused() -> None:
     with pytest.raises(RecipeError, match="faithful_rules"):
         faithful_rules(copied_fraction=0.5)
     assert len(faithful_rules(copied_frac=None)) == len(faithful_rules()) - 1
+
+
+@dataclass(frozen=True)
+class Agrees:
+    """A model that says yes with a probability of 0.9 where the text does not hold "dubious"."""
+
+    asked: list[Request] = field(default_factory=list)
+
+    def generate(self, requests: Sequence[Request]) -> list[Reply]:
+        self.asked.extend(requests)
+        prob = [0.1 if "dubious" in one.messages[-1][1] else 0.9 for one in requests]
+        return [
+            Reply(
+                text="yes",
+                prompt_tokens=7,
+                completion_tokens=1,
+                first_logprob=(("yes", math.log(p)), ("no", math.log(1 - p))),
+            )
+            for p in prob
+        ]
+
+    def facts(self) -> dict[str, object]:
+        return {"model": "agrees"}
+
+
+ADDED = "Adults took 5 to 10 mg of Warfarin daily"
+
+
+def test_a_model_is_asked_about_rows_that_pass_the_other_checks_only() -> None:
+    """Requests would be paid for rows that are thrown away anyway."""
+    model = Agrees()
+    texts = [f"{ADDED}.", "Adults took 15 mg of Warfarin daily.", f"{ADDED}, which is dubious."]
+    rows = told([(text, SOURCE) for text in texts], model=model)
+    assert [row["is_faithful"] for row in rows] == [True, False, False]
+    assert rows[1]["supported_prob"] is None
+    assert rows[2]["faithful_reason"] == "a model finds it supported with a probability of 0.1"
+    assert [row["faithful_request_count"] for row in rows] == [1, 0, 1]
+    assert [row["faithful_prompt_tokens"] for row in rows] == [7, 0, 7]
+    assert {one.purpose for one in model.asked} == {"faithful"}
+    shown = model.asked[0].messages[-1][1]
+    assert f"<source>\n{SOURCE}\n</source>" in shown
+    assert f"<text>\n{ADDED}.\n</text>" in shown
+
+
+def test_a_model_sees_so_many_characters_of_each_text() -> None:
+    """A long passage would not fit into the model's context."""
+    model = Agrees()
+    told([(f"{ADDED}.", SOURCE)], model=model, max_chars=12)
+    shown = model.asked[0].messages[-1][1]
+    assert f"\n{SOURCE[:12]}\n" in shown
+    assert f"\n{ADDED[:12]}\n" in shown
+    assert SOURCE[:13] not in shown
+
+
+def test_a_server_is_asked_and_its_failures_are_values() -> None:
+    """A run would end at the first reply that cannot be read."""
+    with standing() as stand:
+        server = ModelServer(model="m", base_url=stand.url, retries=0, timeout_s=5)
+        good = " It is good, good, good, good and good."
+        sources = [SOURCE + good, SOURCE, SOURCE + " BROKEN"]
+        rows = told([(f"{ADDED}.", source) for source in sources], model=server)
+        check_stage(Faithful(model=server))
+    assert [row["is_faithful"] for row in rows] == [True, False, True]
+    assert rows[0]["supported_prob"] > 0.5 > rows[1]["supported_prob"]
+    assert rows[2]["supported_prob"] is None
+    assert rows[2]["error"]
+
+
+def test_the_model_and_its_question_are_in_the_fingerprint() -> None:
+    """Another model's verdicts would be taken from the store."""
+    facts = Faithful(model=Agrees()).identity()["settings"]
+    assert isinstance(facts, dict)
+    assert facts["model"] == {"model": "agrees"}
+    assert facts["rubric"]
+    assert facts != Faithful().identity()["settings"]
+
+
+GERMAN = (
+    "Erwachsene nahmen 1.200 Tage lang täglich zwischen 5 und 10 Milligramm des Mittels ein, und "
+    "bei den meisten Kranken verursacht es keine Blutung."
+)
+
+
+def test_a_translation_is_judged_by_its_language_and_not_by_its_words() -> None:
+    """Every translation would be unfaithful, since it holds none of the source's words."""
+    assert not told([(GERMAN, SOURCE)])[0]["is_faithful"]
+    german = told([(GERMAN.replace("1.200", "1,200"), SOURCE)], language="de")[0]
+    assert german["faithful_reason"] is None
+    assert german["is_faithful"]
+    english = told([(f"{ADDED} and the drug does not cause any bleeding.", SOURCE)], language="de")
+    assert english[0]["faithful_reason"].startswith("in another language: Adults took")
+    wrong = told([(GERMAN.replace("1.200", "1,300"), SOURCE)], language="de")[0]
+    assert wrong["faithful_reason"] == "the number 1,300 is not in the source"
+
+
+def test_a_language_that_nobody_knows_is_refused() -> None:
+    """Every row would be in another language than that of a typing error."""
+    with pytest.raises(RecipeError, match="language"):
+        Faithful(language="deutsch").check()
+    with pytest.raises(RecipeError, match="copy_words"):
+        Faithful(copy_words=1).check()
+
+
+def test_false_choices_do_not_count_and_the_right_one_does() -> None:
+    """Every multiple-choice task would be unfaithful; or its answer could be invented."""
+    choices = "Question: How much did adults take?\nA. 7 mg\nB. 10 mg\nC. 99 g\nAnswer: {}"
+    assert judged(choices.format("B. 10 mg"))["unsupported_number_count"] == 0
+    assert judged(choices.format("A"))["unsupported_number_count"] == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "share"),
+    [("Warfarin does not cause bleeding", 1.0), ("Warfarin cures baldness", 1 / 3)],
+)
+def test_the_words_of_answers_are_looked_for(answer: str, share: float) -> None:
+    """An answer that the text does not give would teach invention."""
+    for form in ("Question: What does it do?\nAnswer: {}", "**Q:** And?\n\n**A:** {}"):
+        row = judged(form.format(answer))
+        assert row["answer_found_frac"] == pytest.approx(share)
+    assert judged(ADDED)["answer_found_frac"] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "source", "changed"),
+    [
+        ("The drug stops the bleeding.", "The drug fails to stop the bleeding.", 1),
+        ("The drug does not stop the bleeding.", "The drug fails to stop the bleeding.", 0),
+        ("Often patients bleed; the drug stops it.", "The drug stops it. Patients bleed.", 0),
+        ("Most patients recover.", "Most patients recover, but not all patients sleep.", 0),
+        ("Nurses say that patients cannot sleep.", "Patients can sleep. Nurses say so.", 1),
+        ("No drug stops bleeding.", "Drugs stop bleeding.", 1),
+        ("No, the drug stops bleeding.", "The drug stops bleeding.", 0),
+        ("It is not only the drug stops.", "It is the drug stops.", 0),
+        ("Does the drug not stop bleeding?", "The drug stops bleeding.", 0),
+        ("Mild or signs appear.", "Mild or no signs appear.", 1),
+        ("The drug doesn't stop bleeding.", "The drug stops bleeding.", 1),
+        ("The drug does not stop bleeding.", "The drug stops bleeding. It did not stop.", 1),
+        ("The drug stops.", "The drug stops. The drug does not stop.", 0),
+    ],
+)
+def test_a_sentence_turned_round_is_found(text: str, source: str, changed: int) -> None:
+    """What no source says would be taught in the source's own words."""
+    assert judged(text, source)["negation_change_count"] == changed
+
+
+def test_a_name_in_another_form_is_the_same() -> None:
+    """Half of what people write of a country would be an invention."""
+    text = "He met the European, Japanese, Western and German envoys."
+    source = "There were envoys of Europe, Japan, the West and Germany."
+    assert judged(text, source)["unsupported_name_count"] == 0
+    assert judged(text, source.replace("Europe", "Eurasia"))["unsupported_name_count"] == 1
+
+
+def test_a_line_of_names_is_no_title() -> None:
+    """Whoever wrote a rule could be anybody."""
+    source = "title: Some Rule\nauthor: Jane Ann Doe\nlevel: high"
+    assert judged("author: Jane Ann Doe", source)["unsupported_name_count"] == 0
+    assert judged("author: Jane Eve Doe", source)["unsupported_name_count"] == 1
+    assert judged("Rules by Great Authors", source)["unsupported_name_count"] == 0
+
+
+def test_another_script_is_another_language_in_the_middle_of_a_sentence() -> None:
+    """A model that slips into Chinese would be copied."""
+    slip = "人人有权离开任何国家并有权返回他的国家, and adults took 5 mg of Warfarin daily."
+    assert judged(f"Adults took Warfarin. {slip}")["language_kept"] is False
+    assert judged(slip, SOURCE + " 人人有权离开任何国家并有权返回他的国家")["language_kept"] is True
+
+
+def test_bad_input_is_a_verdict() -> None:
+    """A run of a million rows would end at one of them."""
+    arabic = "تنادي الجمعية العامة بهذا الإعلان العالمي لحقوق الإنسان على أنه المستوى المشترك ٥ ملغ"
+    code = 'if (x != "none") { return y[0] / 2; } // CVE-2024-3094 10.0.0.1'
+    rows = told(
+        [
+            ("", SOURCE),
+            (SOURCE, ""),
+            ("", ""),
+            ("!!! --- ...", SOURCE),
+            (SOURCE, SOURCE),
+            (f"Answer: {arabic}", arabic),
+            ('The code returns y[0] if x is "none", see CVE-2024-3094 and 10.0.0.1', code),
+            ("word " * 200_000, "word " * 3),
+            ("x" * 1_000_000, "x" * 1_000_000),
+            ("\x00\ud7ff\U0010ffff", "\x00"),
+        ]
+    )
+    assert [row["is_faithful"] for row in rows] == [False] * 5 + [False, True] + [False] * 3
+    for row in rows[:1] + rows[2:5]:
+        assert row["faithful_reason"].startswith("adds nothing to its source")
+    assert rows[7]["faithful_reason"].startswith("66666.66 times as long as the source")
+    assert rows[5]["unsupported_number_count"] == 0
+
+
+PIECES = st.sampled_from(
+    [*SOURCE.split(". "), "I cannot help with that.", GERMAN, "Take 99 g of Heparin", "Answer: No",
+     "The drug causes bleeding in most patients", "\n", '"no such words"', "word " * 700]
+)  # fmt: skip
+
+
+@settings(max_examples=60)
+@given(st.lists(st.one_of(st.none(), st.lists(PIECES, max_size=4).map(". ".join)), max_size=6))
+def test_the_rules_together_are_the_verdict(texts: list[str | None]) -> None:
+    """Whoever writes the rules out would keep other rows."""
+    for sources in ([SOURCE] * len(texts), [None] * len(texts), texts[::-1]):
+        columns = {"text": texts, "source_text": sources}
+        batch = pa.record_batch({n: pa.array(v, pa.large_string()) for n, v in columns.items()})
+        made = Faithful().annotate(batch)
+        frame = pl.from_arrow(made)
+        assert isinstance(frame, pl.DataFrame)
+        kept = frame.select(pl.all_horizontal(rule.rule for rule in faithful_rules())).to_series()
+        assert kept.fill_null(False).to_list() == [
+            v or False for v in made["is_faithful"].to_pylist()
+        ]
+        for verdict, reason in zip(made["is_faithful"], made["faithful_reason"], strict=True):
+            assert (verdict.as_py() is False) == (reason.as_py() is not None)
