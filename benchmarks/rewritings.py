@@ -235,7 +235,12 @@ def _changed(text: str, made: str) -> str | None:
 
 
 def _values(text: str) -> set[float]:
-    return {float(one.replace(",", "")) for one in re.findall(r"\d+(?:,\d{3})*(?:\.\d+)?", text)}
+    """Return the numbers of a text, in digits or in words; 1 is nearly everywhere as "one"."""
+    spelled = {
+        float(value) for value, word in _DIGITS.items() if re.search(rf"(?i)\b{word}\b", text)
+    }
+    digits = re.findall(r"\d+(?:,\d{3})*(?:\.\d+)?", text)
+    return spelled | {float(one.replace(",", "")) for one in digits} | {1.0}
 
 
 def number(rng: Random, text: str, source: str, _: Elsewhere) -> str | None:

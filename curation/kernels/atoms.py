@@ -46,9 +46,18 @@ SPACE_JOINT, HYPHEN, DOT, COMMA, APOSTROPHE = 0x20, 0x2D, 0x2E, 0x2C, 0x27
 
 #: What a word means: its unit in the lowest 8 bits, then its value, then its power of ten.
 VALUE_SHIFT, SCALE_SHIFT = np.uint64(8), np.uint64(16)
-STOP, NEGATOR, FRAME, ENUMERATES, ANSWER, QUESTION, CONNECTS, ABBREVIATION, OPENS_PHRASE = (
-    np.uint64(1 << bit) for bit in range(20, 29)
-)
+(
+    STOP,
+    NEGATOR,
+    FRAME,
+    ENUMERATES,
+    ANSWER,
+    QUESTION,
+    CONNECTS,
+    ABBREVIATION,
+    OPENS_PHRASE,
+    VERDICT,
+) = (np.uint64(1 << bit) for bit in range(20, 30))
 _BYTE, _NIBBLE = np.uint64(0xFF), np.uint64(0xF)
 
 #: Units that signs stand for; the lexicon gives its words the same numbers.
@@ -406,6 +415,8 @@ def _with_unit(
     unit = atoms.unit_A[at] or atoms.unit_A[stop - 1]
     if stop < count and _follows(atoms, stop):
         scale = np.int64(atoms.meaning_A[stop] >> SCALE_SHIFT & _NIBBLE)
+        if scale == 0 and DOLLAR <= unit <= YEN and atoms.joint_A[stop] == ADJACENT:
+            scale = 6 * (atoms.hash_A[stop] == _METRE) + 3 * (atoms.hash_A[stop] == _K)  # $2.8m
         if scale:
             exponent, stop = exponent + int(scale), stop + 1
     if value == SEED:
@@ -442,6 +453,7 @@ def _worded_unit(atoms: Atoms, stop: int, count: int) -> tuple[int, int]:
     return (unit, stop + 1) if unit else (0, stop)
 
 
+_METRE, _K = np.uint64(word_hash("m")), np.uint64(word_hash("k"))
 _LITRE, _SECOND = np.uint64(word_hash("l")), np.uint64(word_hash("s"))
 _PER, _CENT = np.uint64(word_hash("per")), np.uint64(word_hash("cent"))
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from curation.kernels.atoms import FRAME, RUN_MULTIPLIER, Atoms
+from curation.kernels.atoms import RUN_MULTIPLIER, VERDICT, Atoms
 from curation.kernels.leaf import leaf
 
 U8 = npt.NDArray[np.uint8]
@@ -117,7 +117,7 @@ def _counts(text: Atoms, first: int, last: int) -> bool:
     """Say whether a quoted term is one: no letter of a choice, no "Yes", no nothing."""
     if last - first == 1:
         wide = text.stop_A[first] - text.start_A[first] > 1
-        return wide and not text.meaning_A[first] & FRAME
+        return wide and not text.meaning_A[first] & VERDICT
     return last > first
 
 

@@ -210,7 +210,8 @@ def _term_verdict(data_B: U8, text: Atoms, k: int, stop: int, table: Table) -> i
     letters = digits = dots = 0
     for j in range(k, stop):
         letters += not text.flag_A[j] & DIGITS
-    if letters == 0:  # "0.5" and "5-10" have units
+    spelled = text.amount_A[k] != 0 and k + text.span_A[k] >= stop
+    if letters == 0 or spelled:  # "0.5", "5-10" and "twenty-five" have units
         return 0
     if _knows_term(text, k, stop, table):
         return 1

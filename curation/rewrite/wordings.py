@@ -79,7 +79,8 @@ iu
 _NUMBERS = """one two three four five six seven eight nine ten eleven twelve thirteen fourteen
 fifteen sixteen seventeen eighteen nineteen""".split()
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-_SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12,
+           "mn": 6, "bn": 9, "tn": 12}  # fmt: skip
 
 _NEGATORS = "not no never without cannot neither nor none nobody nothing non".split()
 
@@ -95,6 +96,7 @@ english french german spanish italian portuguese dutch russian chinese japanese 
 please describe explain name list what which who whom whose when where why how does did do is are
 was were can could should would will has have had if in on at by for from with of the this these
 it its they there their""".split()
+_VERDICTS = "yes no maybe true false entailment neutral contradiction".split()
 _ENUMERATES = "question q answer step part option choice task example item exercise point".split()
 _ANSWER = "answer a response solution explanation".split()
 _QUESTION = "question q".split()
@@ -233,6 +235,7 @@ def lexicon() -> Lexicon:
         (ENGLISH_STOP_WORDS, k.STOP),
         (_NEGATORS, k.NEGATOR | k.STOP),
         (_FRAME, k.FRAME),
+        (_VERDICTS, k.VERDICT),
         (_ENUMERATES, k.ENUMERATES),
         (_ANSWER, k.ANSWER),
         (_QUESTION, k.QUESTION),

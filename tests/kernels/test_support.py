@@ -37,7 +37,7 @@ def told(rows: list[tuple[str | None, str | None]], **settings: Any) -> list[dic
     return found
 
 
-@settings(max_examples=300)
+@settings(max_examples=500)
 @given(TEXTS, TEXTS)
 @example("took 1,200 mg holds", "took 1200.0 milligrams holds")
 @example("took 18 days holds", "took 18 each 27 days holds")

@@ -53,6 +53,7 @@ def unsupported(text: str, source: str) -> tuple[int, int]:
     pairs = {(one.value, one.unit) for one in theirs}
     # digits as they stand in the source are its own: "200" of "1,200", "5" of "5 hundred"
     pieces = {piece for one in theirs for piece in (one.shown, *re.split(r"[.,]", one.shown))}
+    pieces = {piece for piece in pieces if "," not in piece}
     missing = other = 0
     for one in numbers(text):
         if one.spelled and not one.unit:
@@ -61,7 +62,7 @@ def unsupported(text: str, source: str) -> tuple[int, int]:
             missing += one.scaled or one.spelled or one.shown not in pieces
         elif one.unit and (one.value, one.unit) not in pairs:
             elsewhere = (one.value, "") in pairs and one.unit in units
-            other += not elsewhere and one.shown != "one"
+            other += not (elsewhere or (one.spelled and one.shown == "one"))
     return missing, other
 
 

@@ -39,6 +39,7 @@ def test_it_keeps_the_contract() -> None:
     [
         SOURCE + "\n\nQuestion: How much Warfarin did adults take?\nAnswer: 5 to 10 mg",
         "1. Adults took 5-10 milligrams of WARFARIN daily for 1200.0 days.",
+        'Is it "True" that adults took 5 mg of Warfarin, "yes" or "no"?',
         "In Germany lived 45 percent of the 3,000,000 people at 37 degrees Celsius.",
     ],
 )
@@ -54,6 +55,7 @@ def test_a_faithful_rewrite_passes(text: str) -> None:
         ("Adults took 5 to 15 mg of Warfarin daily.", "unsupported_number_count"),
         ("The versions of xz affected are 5.6.0 and 5.6.2.", "unsupported_number_count"),
         ("Adults took 5 to 10 g of Warfarin daily.", "unsupported_unit_count"),
+        ('This is called a "passage" by people who took Warfarin.', "unsupported_quote_count"),
         ("Adults took 5 to 10 mg of Heparin daily.", "unsupported_name_count"),
         ("The versions of xz are affected by CVE-2024-3095.", "unsupported_name_count"),
         ("This is called 'a backdoor in libfoo' by people.", "unsupported_quote_count"),
@@ -294,3 +296,11 @@ def test_the_rules_together_are_the_verdict(texts: list[str | None]) -> None:
         ]
         for verdict, reason in zip(made["is_faithful"], made["faithful_reason"], strict=True):
             assert (verdict.as_py() is False) == (reason.as_py() is not None)
+
+
+def test_amounts_of_money_are_the_same_in_short() -> None:
+    """Every budget would be an invention."""
+    source = "It cost $2.8m in March, £3bn in May and 45k in all; the mountain is 300 m high."
+    assert judged("It cost $2.8 million and 3 billion pounds.", source)["is_faithful"]
+    assert judged("It cost $2.8 billion and more.", source)["unsupported_number_count"] == 1
+    assert judged("The mountain is 300 metres high.", source)["is_faithful"]
