@@ -280,7 +280,7 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.one_of(st.none(), st.lists(PIECES, max_size=4).map(". ".join)), max_size=6))
 def test_the_rules_together_are_the_verdict(texts: list[str | None]) -> None:
     """Whoever writes the rules out would keep other rows."""
