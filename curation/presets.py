@@ -364,7 +364,8 @@ def faithful_rules(**changed: float | None) -> list[Keep]:
     """Return the rules on a rewrite's faithfulness; they read what Faithful() writes.
 
     All of them together are ``is_faithful``; by themselves, each row goes with the first that it
-    fails as its reason, and a bound can be changed, or left out by None:
+    fails as its reason, and a bound can be changed, or left out by None. That of copying is out
+    unless it is given: an extract is faithful.
 
         faithful_rules(copied_frac=0.8, unsupported_name_count=2, source_word_frac=None)
 

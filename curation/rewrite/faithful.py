@@ -43,13 +43,14 @@ FOREIGN_PROB = 0.9
 class Bound:
     """What a check asks of a column; a null passes where ``null`` says so.
 
+    value    None where a check is made only if ``faithful_rules`` is given a bound
     because  what the ledger calls a row that fails
     said     what ``faithful_reason`` says, {} being the term found, or the value
     worded   the check compares words, which a translation does not keep
     """
 
     side: Literal["least", "most"]
-    value: float
+    value: float | None
     because: str
     said: str
     null: bool = False
@@ -73,7 +74,7 @@ BOUNDS: Mapping[str, Bound] = {
                                    "negated otherwise in the source: {}", worded=True),
     "rewrite_word_ratio": Bound("most", 10, "too long for the source",
                                 "{} times as long as the source", null=True),
-    "copied_frac": Bound("most", 1, "copied", "a share of {} is copied", null=True),
+    "copied_frac": Bound("most", None, "copied", "a share of {} is copied", null=True),
     "source_word_frac": Bound("least", 0.3, "other words than the source's",
                               "the source has a share of {} of its words", null=True,
                               worded=True),
@@ -140,7 +141,7 @@ class Faithful(Annotator):
              faithful_reason             large_string  what fails; null where nothing does
              added_word_count            uint32        words without the passage
              rewrite_word_ratio          float32       per word of the source; null without source
-             copied_frac                 float32       0..1; null where nothing is added
+             copied_frac                 float32       0..1; judged where a bound is given
              source_word_frac            float32       0..1; null without content words
              answer_found_frac           float32       0..1; null where there is no answer
              unsupported_number_count    uint32        numbers
@@ -275,8 +276,8 @@ def _measured(
     from curation.kernels.unicode import flag_table
     from curation.rewrite.wordings import LONGEST_PHRASE, lexicon, phrases
 
-    data, offset = bytes_and_offsets(batch["text"])
-    source, source_offset = bytes_and_offsets(batch["source_text"])
+    data, offset = bytes_and_offsets(_ended(batch["text"]))
+    source, source_offset = bytes_and_offsets(_ended(batch["source_text"]))
     tables = Tables(flag_table(), fold_table(), lexicon())
     spoken = k.Phrases(phrases(), LONGEST_PHRASE)
     # Offsets are copied, since numba compiles a kernel again for arrays that are read-only.
@@ -329,7 +330,8 @@ def _language_kept(batch: pa.RecordBatch, piece_N2: I64, language: str) -> tuple
     """
     from curation.kernels.scripts import survey
 
-    text, source = bytes_and_offsets(batch["text"]), bytes_and_offsets(batch["source_text"])
+    text = bytes_and_offsets(_ended(batch["text"]))
+    source = bytes_and_offsets(_ended(batch["source_text"]))
     kept = np.ones(len(batch), dtype=np.bool_)
     if language:
         piece_N2 = np.stack([text[1][:-1], text[1][1:]], axis=1)
@@ -376,15 +378,24 @@ def _fails(column: pa.Array, bound: Bound) -> Bool_N:
     """Return bool[N]: where a column is out of bounds; a null is where it may not be null."""
     values = pc.fill_null(column.cast(pa.float32()), np.nan)
     numbers = values_of(values)
-    out = numbers < np.float32(bound.value)
-    if bound.side == "most":
-        out = numbers > np.float32(bound.value)
+    limit = np.float32(bound.value)
+    out = numbers > limit if bound.side == "most" else numbers < limit
     failing: Bool_N = out | (np.isnan(numbers) & (not bound.null))
     return failing
 
 
+def _ended(text: pa.Array) -> pa.Array:
+    """Return texts with a line feed behind each, at which a look ahead of its last word stops."""
+    nothing = pa.scalar("", pa.large_string())
+    return pc.binary_join_element_wise(text, nothing, pa.scalar("\n", pa.large_string()))
+
+
 def _asked(language: str) -> dict[str, Bound]:
-    return {name: bound for name, bound in BOUNDS.items() if not (language and bound.worded)}
+    return {
+        name: bound
+        for name, bound in BOUNDS.items()
+        if bound.value is not None and not (language and bound.worded)
+    }
 
 
 def _passes(made: Mapping[str, pa.Array], language: str) -> Bool_N:

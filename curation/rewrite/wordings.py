@@ -107,6 +107,8 @@ corp""".split()
 #: What a model says for itself, wherever it says it.
 REFUSALS = """
 as an ai
+as an artificial intelligence
+i am an artificial intelligence
 as a language model
 as a large language model
 i am an ai

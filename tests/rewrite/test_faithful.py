@@ -34,6 +34,35 @@ def test_it_keeps_the_contract() -> None:
     check_stage(Faithful())
 
 
+_PIECES = (
+    "Adults took 5 mg",
+    "says Doctor John Miller",
+    "\n",
+    ":",
+    ".",
+    "1",
+    "A",
+    " of Xanthor",
+    "*",
+)
+_rewrites = st.lists(st.sampled_from(_PIECES), max_size=5).map("".join)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(_rewrites, _rewrites | st.just(SOURCE)), min_size=2, max_size=4))
+def test_a_row_is_judged_alone_as_among_others(rows: list[tuple[str, str]]) -> None:
+    """The end of a text would be read together with the beginning of its neighbour."""
+    assert told(rows) == [told([row])[0] for row in rows]
+
+
+def test_the_next_row_does_not_tell_whether_a_line_is_a_title() -> None:
+    """A name that a model made up would pass or fail by the order of the corpus."""
+    row = ("The patients took aspirin, says Doctor John Miller of Xanthor", SOURCE)
+    alone = told([row])[0]["faithful_reason"]
+    for after in ("The patients.", "\nThe patients", ": a", ""):
+        assert told([row, (after, SOURCE)])[0]["faithful_reason"] == alone
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -80,7 +109,8 @@ def test_a_rule_for_a_column_that_no_check_writes_is_refused() -> None:
     """A mistyped bound would silently be the default."""
     with pytest.raises(RecipeError, match="faithful_rules"):
         faithful_rules(copied_fraction=0.5)
-    assert len(faithful_rules(copied_frac=None)) == len(faithful_rules()) - 1
+    assert len(faithful_rules(copied_frac=0.9)) == len(faithful_rules()) + 1
+    assert len(faithful_rules(is_refusal=None)) == len(faithful_rules()) - 1
 
 
 @dataclass(frozen=True)
