@@ -36,7 +36,8 @@ _KEY_CHARS, _VALUE_CHARS = 40, 120
 _GROWTH, _SHORT_CHARS = 8, 1000
 _DEEPEST = 50
 
-_FENCE = re.compile(r"\s{0,3}(`{3,}|~{3,})")
+#: At any depth, since those of list items are indented. A line like ```this``` opens nothing.
+_FENCE = re.compile(r"\s*(?:(?:[-*+•]|\d{1,9}[.)])\s+)*(`{3,}(?=[^`]*$)|~{3,})")
 _RULE = re.compile(r"\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*")
 _CELL_END = re.compile(r"(?<!\\)\|")
 _KEY = rf"[^\W_](?:[\w ./()&'-]{{0,{_KEY_CHARS - 2}}}[\w)])?"

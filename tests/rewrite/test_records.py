@@ -90,6 +90,9 @@ def test_a_key_that_stands_again_begins_the_next_record() -> None:
         "Only one: field",
         "```\nkey: value\nother: value\n```",
         "~~~yaml\na: 1\n```\nbb: 2\n~~~",
+        "- item\n\n    ```yaml\n    key: value\n    other: value\n    ```",
+        "1. ```\n   key: value\n   other: value\n   ```",
+        "\t\t~~~~\nkey: value\nother: value\n\t~~~\nmore: value\nstill: value",
         "a, b, c\nwe came, we saw, we went\nand, as ever, left",
         "One, two.\nThree, four.\nFive, six.",
         "| not | a table |\nbut a line",
@@ -105,6 +108,15 @@ def test_a_key_that_stands_again_begins_the_next_record() -> None:
 def test_what_cannot_be_read_as_a_record_stays(text: str) -> None:
     """Prose with a colon in it is prose."""
     assert tell(text, 3) == (text, 0)
+
+
+def test_a_fence_ends_where_one_of_its_kind_and_length_stands() -> None:
+    """Fields after a script would be lost, or a script told as fields."""
+    fence = "      ````sh\n      key: value\n      ```\n      other: value\n    ````"
+    for before in (fence, "```all on one line```"):
+        text, count = tell(f"{before}\nhost: a\nport: 1", 0)
+        assert count == 2
+        assert text.startswith(f"{before}\n")
 
 
 def test_json_is_told_field_by_field_as_it_is_written() -> None:
