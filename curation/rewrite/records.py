@@ -62,7 +62,9 @@ class RecordsToText(Rewriter):
     A record is a document that is JSON, JSON lines or YAML as a whole; in other documents, two or
     more lines "Key: value" after one another, a Markdown table, or comma- or tab-separated lines
     under a header. Code fences and all other lines stay as they are, and so does what cannot be
-    read. Names, numbers and units are kept as they are written; comments of YAML are left out.
+    read. Names, numbers and units are kept as they are written; comments of YAML are left out. A
+    value with white space at its edges, and one to which a full stop would seem to belong (a URL,
+    a path, ".."), stands in quotes. Records of a list are paragraphs.
     Each document makes one row; null and blank text makes none.
 
     seed  other seeds draw other wordings; each is drawn by the document's id
@@ -119,14 +121,12 @@ def tell(text: str, seed: int) -> tuple[str, int]:
     try:
         whole = _whole(text)
         if whole is not None:
-            for record in whole:
-                writer.name = ""
-                _tell_value(writer, (), record)
-            return "\n".join(writer.sentences), len(writer.sentences)
+            _tell_records(writer, (), whole)
+            return "\n".join(writer.lines).removesuffix("\n"), writer.count
         lines = [*_told_lines(text.split("\n"), writer)]
     except ValueError:  # a record without end
         return text, 0
-    return ("\n".join(lines), len(writer.sentences)) if writer.sentences else (text, 0)
+    return ("\n".join(lines), writer.count) if writer.count else (text, 0)
 
 
 # ---------------------------------------------------------------- documents that are one record
@@ -202,12 +202,13 @@ def _from_node(node: Any, left: Iterator[int], depth: int) -> Value:
         return _Pairs(pairs)
     if node.id == "sequence":
         return [_from_node(one, left, depth + 1) for one in node.value]
-    return node.value
+    is_block = node.style in ("|", ">")  # the line feed at its end is how it is written
+    return node.value.rstrip("\n") if is_block else node.value
 
 
 def _tell_value(writer: Writer, path: tuple[str, ...], value: Value) -> None:
     """Tell a value and what is in it; a path of no keys is the record itself."""
-    if len(path) > _DEEPEST:
+    if len(path) + writer.depth > _DEEPEST:
         raise ValueError("nested too deep")
     if isinstance(value, _Pairs):
         name = _name_of(value) if not path else None
@@ -219,19 +220,37 @@ def _tell_value(writer: Writer, path: tuple[str, ...], value: Value) -> None:
     elif isinstance(value, list):
         _tell_list(writer, path, value)
     else:
-        text = value if isinstance(value, str) else _WORDS.get(value, str(value))
-        writer.value(path or ("value",), text.strip())
+        writer.value(path or ("value",), _as_text(value))
 
 
 def _tell_list(writer: Writer, path: tuple[str, ...], values: Sequence[Value]) -> None:
     if not any(isinstance(value, list) for value in values):
-        plain = [v if isinstance(v, str) else _WORDS.get(v, str(v)) for v in values]
-        writer.values(path or ("values",), [one.strip() for one in plain] or [""])
-        return
-    for at, value in enumerate(values, 1):
-        if not path:
-            writer.name = ""
-        _tell_value(writer, (*path, f"entry {at}") if path else (), value)
+        writer.values(path or ("values",), [_as_text(value) for value in values] or [""])
+    elif any(isinstance(value, _Pairs) for value in values):
+        outer = writer.name
+        _tell_records(writer, path, values)
+        writer.apart()
+        writer.call(outer)
+    else:
+        for at, value in enumerate(values, 1):
+            _tell_value(writer, (*path, f"entry {at}"), value)
+
+
+def _tell_records(writer: Writer, path: tuple[str, ...], records: Sequence[Value]) -> None:
+    """Tell records each in a paragraph of its own; one without a name goes by its number."""
+    writer.depth += 1
+    for at, record in enumerate(records, 1):
+        writer.call("")
+        if path or (len(records) > 1 and not (isinstance(record, _Pairs) and _name_of(record))):
+            writer.entry(at, path)
+        else:
+            writer.apart()
+        _tell_value(writer, (), record)
+    writer.depth -= 1
+
+
+def _as_text(value: Value) -> str:
+    return value if isinstance(value, str) else _WORDS.get(value, str(value))
 
 
 def _name_of(record: _Pairs) -> tuple[str, str] | None:
@@ -248,7 +267,7 @@ def _name_of(record: _Pairs) -> tuple[str, str] | None:
 
 def _told_lines(lines: Sequence[str], writer: Writer) -> Iterator[str]:
     """Yield the lines of a text, those of records told as sentences."""
-    at = 0
+    at, told_stop = 0, -1
     while at < len(lines):
         stop = _past_fence(lines, at)
         if stop > at:
@@ -256,11 +275,13 @@ def _told_lines(lines: Sequence[str], writer: Writer) -> Iterator[str]:
             at = stop
             continue
         for reader in (_markdown_table, _separated, _fields):
-            before = len(writer.sentences)
+            before = len(writer.lines)
             stop = reader(lines, at, writer)
             if stop > at:
-                yield from writer.sentences[before:]
-                at = stop
+                if at == told_stop:  # two records after one another
+                    yield ""
+                yield from writer.lines[before:]
+                at = told_stop = stop
                 break
         else:
             yield lines[at]
@@ -357,12 +378,13 @@ def _fields(lines: Sequence[str], at: int, writer: Writer) -> int:
         stop += 1
     if len(found) < _LEAST_FIELDS:
         return at
-    writer.name = ""
-    record = _Pairs(found)
-    _tell_value(writer, (), record)
+    writer.call("")
+    _tell_value(writer, (), _Pairs(found))
     return stop
 
 
 def _is_field(key: str, value: str) -> bool:
     """Say whether a line is a field and not a sentence with a colon in it."""
+    if value.startswith("# "):  # a comment behind a key that opens a block
+        return False
     return len(key.split()) <= 4 and not value.endswith((".", ":", ";", ",")) and ". " not in value

@@ -102,6 +102,7 @@ def test_a_key_that_stands_again_begins_the_next_record() -> None:
         "[1, 2",
         "https://a.org/b: c\nhttps://d.org/e: f",
         "12:30 we left\n13:45 we came",
+        "dev: # a comment\n    admin: # another",
         "&a [*a, *a]: x",
     ],
 )
@@ -124,10 +125,10 @@ def test_json_is_told_field_by_field_as_it_is_written() -> None:
     source = '{"name": "x", "v": 1.10, "on": true, "big": 12345678901234567890, "l": ["a", "b, c"],'
     source += '"o": {"k": null, "deep": [{"z": 1e5}, {"z": 2}]}, "v": 7}'
     text = told(source)
-    for part in ("1.10", "true", "12345678901234567890", "b, c", "1e5", "7", " k ", "deep"):
+    for part in ("1.10", "true", "12345678901234567890", "b, c", "1e5", "7", "k in o", "deep"):
         assert part in text
     lines = told('{"name": "a", "port": 1}\n{"name": "b", "port": 2}').split("\n")
-    assert len(lines) == 4
+    assert [bool(line) for line in lines] == [True, True, False, True, True]
     assert not any("a" in re.findall(r"\b[ab]\b", line) for line in lines[2:])
 
 
@@ -146,6 +147,87 @@ def test_lines_of_a_text_in_a_record_stay_lines() -> None:
     assert "\none --all\ntwo" in text
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_a_value_with_white_space_at_its_edges_or_an_address_is_quoted(seed: int) -> None:
+    """A rule that looks for "-p " finds other things than one that looks for "-p"."""
+    values = {
+        "flag": "-p ", "tool": " scp\t", "mark": " ", "up": "..", "link": "http://x.y/z",
+        "path": "C:\\x", "file": "run it.sh", "asks": "who?", "net": "10.0.0.0/8",
+    }  # fmt: skip
+    for name in ({}, {"name": "n"}):
+        text = told(json.dumps({**name, **values}), seed)
+        assert all(f'"{value}"' in text for value in values.values())
+        text = told(json.dumps({"l": [*values.values()]}), seed)
+        assert all(f'"{value}"' in text for value in values.values())
+    assert """'"a" '""" in told(json.dumps({"flag": '"a" '}), seed)
+    assert '"-p "' in told("title: T\nlist:\n - '-p '\n - x", seed)
+    text = told("| Tool | Page |\n|---|---|\n| curl | https://curl.se |\n| x.py | y |", seed)
+    assert '"https://curl.se"' in text
+    assert '"x.py"' in text
+    for plain in ("1.10", "4.50 GB", "db-1", "a (b)", "`x -p`", "80%", "`x.py -p`", "**T.x.**"):
+        assert not re.search("[\"']", told(json.dumps({"name": "n", "key": plain}), seed))
+
+
+def test_texts_end_as_they_did_or_with_a_full_stop() -> None:
+    """A long address is an address, and a sentence is one."""
+    long = "https://a.org/" + "x" * 100
+    assert told(json.dumps({"page": long})).endswith(f'"{long}".')
+    assert told(json.dumps({"note": "One. Two"})).endswith("One. Two.")
+    assert told(json.dumps({"note": "One. Two."})).endswith(" One. Two.")
+    assert told(json.dumps({"note": "One. Two. "})).endswith('"One. Two. ".')
+    assert told("title: T\nnote: |\n  one line\n") == told("title: T\nnote: >\n  one line")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_sentences_suit_plurals_questions_and_phrases(seed: int) -> None:
+    """A model that reads "the references is" writes so."""
+    one = told('{"references": ["A"], "Q": "What is it?", "Who asks": "me", "ports": 3}', seed)
+    assert one == "references: A.\nQ: What is it?\nWho asks: me.\nports: 3."
+    many = told('{"references": ["A", "B"], "product": ["C", "D"]}', seed).split("\n")
+    assert re.fullmatch("(The references( given)? are|These are the references:) A and B.", many[0])
+    assert re.fullmatch(
+        "(The values of product are|For product, the values are|These are the values of product:)"
+        " C and D.", many[1]
+    )  # fmt: skip
+    cloud = told("Google Cloud: Use gcloud commands\nAWS: Use the aws tool: `aws x`", seed)
+    assert cloud == "Google Cloud: Use gcloud commands.\nAWS: Use the aws tool: `aws x`."
+    texts = told('{"notes": ["One. Two", "", "three"]}', seed)
+    assert texts == "notes:\n- One. Two.\n- three."
+    table = told("| Host | Ports | Q |\n|---|---|---|\n| a | 1, 2 | b |", seed)
+    assert table.endswith('a, the ports are 1, 2 and "Q" is b.')
+    assert "are 1, 2." in told("| | Ports |\n|---|---|\n| | 1, 2 |", seed)
+    assert not re.search("the address are", told("| a | Address |\n|---|---|\n| b | c |", seed))
+
+
+def test_its_stands_only_after_a_sentence_of_the_same_record() -> None:
+    """After the entries of a list, "its" would be the last entry's."""
+    for seed in range(30):
+        text = told('{"name": "n", "hosts": [{"port": 1}], "level": "high", "id": 7}', seed)
+        before, after = text.split("\n\n")[0], text.split("\n\n")[2]
+        assert before.count("\n") == 0
+        assert not after.startswith("Its")
+        assert "Its" not in told('{"port": 1}', seed)
+
+
+def test_records_of_a_list_are_paragraphs() -> None:
+    """Run together, the port of one record is read as that of another."""
+    text = told('[{"port": 1, "proto": "tcp"}, {"port": 2}]')
+    assert text == text.strip()
+    first, second = text.split("\n\n")
+    assert first.startswith("The first entry:\n")
+    assert second.startswith("The second entry:\n")
+    assert "2" in second
+    assert told('{"port": 1}\n{"port": 2}').count(" entry:\n") == 2
+    assert not told('{"hosts": [{"port": 1}]}').endswith("\n")
+    nested = told('{"hosts": [{"name": "a", "port": 1}, {"name": "b"}], "end": "x y"}')
+    heads = [part.split("\n")[0] for part in nested.split("\n\n")]
+    assert heads[:2] == ["The first entry under hosts:", "The second entry under hosts:"]
+    assert "x y" in heads[2]
+    assert "Entry 11:" in told(json.dumps([{"n": n} for n in range(11)]))
+    named = told("Name: a\nPort: 1\nName: b\nPort: 2")
+    assert [part.count("\n") for part in named.split("\n\n")] == [1, 1]
+
+
 def test_separated_lines_under_a_header_are_a_table() -> None:
     """Logs and exports come as commas and tabs."""
     text = told('name,size (MB),date\n"a, b",1.50,2020-01-02\nc,2,2021\n\nend')
@@ -159,6 +241,7 @@ def test_separated_lines_under_a_header_are_a_table() -> None:
     [
         "[" * 100_000,
         '{"a":' * 5000,
+        '[{"a":' * 200 + "1" + "}]" * 200,
         "a: " + "[" * 3000,
         "aa: 1\nbb: &x {c: 1}\n" + "".join(f"k{n}: &k{n} [*x, *x]\n" for n in range(3)),
         BOMB,
