@@ -4,6 +4,11 @@ A line walk over the bytes. Markdown's headings (# and underlines, code fences p
 document's headings where it has any; where it has none, numbered lines and lines in capitals are,
 which stand alone after a blank line: in Markdown such lines are list items and shouting.
 
+A # begins a comment in scripts and YAML, and --- parts documents there. A text that begins with #!
+has no headings. In one of which most lines are "key: value", a line with # is a heading only
+between blank lines, and --- underlines nothing. Lines of one # with text under each of them and
+none of more are comments.
+
 B bytes of all documents laid end to end, N documents, H headings, S sections, P entries of paths,
 6 the fields of a heading
 """
@@ -28,11 +33,16 @@ TITLE_CHARS = 120
 #: Numbers of more parts than 3.2.1.… are no headings but addresses and versions.
 _MOST_PARTS = 6
 _MOST_DIGITS = 3
+#: A number goes before a title if it has so few words, or half of its long words have a capital.
+_SHORT_WORDS, _LONG_WORD_BYTES = 3, 4
+_KEY_BYTES = 60
+#: What the lines of a text say of it.
+_SCRIPT, _KEYED, _PROSE = range(3)
 #: Letters in capitals that make a heading: fewer are an abbreviation.
 _LEAST_CAPITALS = 4
 
 _FEED, _RETURN, _SPACE, _TAB, _HASH, _EQUALS, _DASH, _DOT = 10, 13, 32, 9, 35, 61, 45, 46
-_BACKTICK, _TILDE = 96, 126
+_BACKTICK, _TILDE, _COLON, _BANG = 96, 126, 58, 33
 
 
 @numba.njit(cache=True, nogil=True)
@@ -46,7 +56,12 @@ def find_headings(data_B: U8, offset: I64) -> I64:
     found = [0 for _ in range(0)]  # typed so, since others append to it
     for n in range(offset.size - 1):
         before = len(found)
-        _markdown(data_B, offset[n], offset[n + 1], n, found)
+        kind = _kind(data_B, offset[n], offset[n + 1])
+        if kind == _SCRIPT:
+            continue
+        _markdown(data_B, offset[n], offset[n + 1], n, kind == _KEYED, found)
+        if _are_comments(data_B, offset[n + 1], found, before):
+            del found[before:]
         if len(found) == before:
             _standing(data_B, offset[n], offset[n + 1], n, found)
     field = np.array(found)
@@ -145,7 +160,45 @@ def first_lines(data_B: U8, start_S: I64, stop_S: I64) -> tuple[I64, I64]:
 
 
 @numba.njit(cache=True, nogil=True)
-def _markdown(data_B: U8, at: int, end: int, n: int, found: list[int]) -> None:
+def _kind(data_B: U8, at: int, end: int) -> int:
+    """Say what a text is by the lines that begin at its left edge: a script, keyed lines, prose."""
+    if at + 1 < end and data_B[at] == _HASH and data_B[at + 1] == _BANG:
+        return _SCRIPT
+    keys = others = fence = fence_marks = 0
+    while at < end:
+        stop = _line_stop(data_B, at, end)
+        last = _line_end(data_B, at, stop)
+        first = _past_spaces(data_B, at, last)
+        marks = _run(data_B, first, last) if first < last and first - at <= 3 else 0
+        if fence:
+            if marks >= fence_marks and data_B[first] == fence and first + marks == last:
+                fence = 0
+        elif marks >= 3 and data_B[first] in (_BACKTICK, _TILDE):
+            fence, fence_marks = data_B[first], marks
+        elif first == at and first < last and data_B[first] not in (_HASH, _DASH):
+            is_key = _is_keyed(data_B, first, last)
+            keys += is_key
+            others += not is_key
+        at = stop + 1
+    return _KEYED if keys >= 2 and keys > others else _PROSE
+
+
+@numba.njit(cache=True, nogil=True)
+def _are_comments(data_B: U8, end: int, found: list[int], before: int) -> bool:
+    """Say whether lines with # are comments: several, of one # each, and text follows on all."""
+    if len(found) - before < 12:  # two headings of six fields
+        return False
+    for h in range(before, len(found), 6):
+        at, body = found[h + LINE], found[h + BODY]
+        if found[h + LEVEL] != 1 or data_B[_past_spaces(data_B, at, body)] != _HASH:
+            return False
+        if body >= end or data_B[body] in (_FEED, _RETURN):
+            return False
+    return True
+
+
+@numba.njit(cache=True, nogil=True)
+def _markdown(data_B: U8, at: int, end: int, n: int, is_keyed: bool, found: list[int]) -> None:
     """Append headings with # before them or with an underline, those in code fences left out."""
     fence, fence_marks = 0, 0
     is_after_blank, before = True, -1  # the line before, where it may be an underlined title
@@ -166,12 +219,14 @@ def _markdown(data_B: U8, at: int, end: int, n: int, found: list[int]) -> None:
         elif byte == _HASH and 1 <= marks <= 6 and _is_apart(data_B, first + marks, last):
             start = _past_spaces(data_B, first + marks, last)
             shown = _title_stop(data_B, start, _without_closing(data_B, start, last))
-            if shown > start:
+            is_apart = is_after_blank and after < end and _is_blank(data_B, after, end)
+            if shown > start and (is_apart or not is_keyed):
                 _append(found, n, at, marks, start, shown, after)
         elif byte in (_EQUALS, _DASH) and marks >= 2 and first + marks == last and before >= 0:
             start = _past_spaces(data_B, before, at)
             shown = _title_stop(data_B, start, _line_stop(data_B, before, at))
-            _append(found, n, before, 1 if byte == _EQUALS else 2, start, shown, after)
+            if byte == _EQUALS or not (is_keyed or _is_keyed(data_B, start, shown)):
+                _append(found, n, before, 1 if byte == _EQUALS else 2, start, shown, after)
         else:
             may_be_title = is_after_blank and not is_indented and first < last
             may_be_title = may_be_title and _may_stand(data_B, first, last)
@@ -190,11 +245,8 @@ def _standing(data_B: U8, at: int, end: int, n: int, found: list[int]) -> None:
         first = skip_space(data_B, at, stop)
         last = trim_end(data_B, first, stop)
         if is_after_blank and first < last and _may_stand(data_B, first, last):
-            is_before_blank = skip_space(data_B, after, _line_stop(data_B, after, end)) >= (
-                _line_stop(data_B, after, end)
-            )
             parts = _number_parts(data_B, first, last)
-            if parts == 1 and not is_before_blank:
+            if parts == 1 and not _is_blank(data_B, after, end):
                 parts = 0
             if parts == 0 and _is_capitals(data_B, first, last):
                 parts = 1
@@ -237,8 +289,43 @@ def _number_parts(data_B: U8, at: int, last: int) -> int:
     if parts == 0 or at >= last or data_B[at] not in (_SPACE, _TAB):
         return 0
     at = _past_spaces(data_B, at, last)
-    is_word = at < last and (0x41 <= data_B[at] <= 0x5A or data_B[at] >= 0xC3)  # A-Z, letters
-    return parts if is_word else 0
+    is_word = at < last and _is_capital(data_B[at])
+    return parts if is_word and _is_title_like(data_B, at, last) else 0
+
+
+@leaf
+def _is_title_like(data_B: U8, at: int, last: int) -> bool:
+    """Say whether words are few, or half of the long ones begin as those of titles do."""
+    words = long = capitals = 0
+    while at < last:
+        stop = at
+        while stop < last and data_B[stop] not in (_SPACE, _TAB):
+            stop += 1
+        words += 1
+        if stop - at >= _LONG_WORD_BYTES:
+            long += 1
+            capitals += _is_capital(data_B[at])
+        at = _past_spaces(data_B, stop, last)
+    return words <= _SHORT_WORDS or 2 * capitals >= long
+
+
+@leaf
+def _is_capital(byte: int) -> bool:
+    return 0x41 <= byte <= 0x5A or byte >= 0xC3  # A-Z, letters of other scripts
+
+
+@leaf
+def _is_keyed(data_B: U8, at: int, last: int) -> bool:
+    """Say whether a line is a word and a colon, with white space or nothing after it."""
+    stop = min(last, at + _KEY_BYTES)
+    first = at
+    while at < stop:
+        byte = data_B[at]
+        is_word = 0x30 <= byte <= 0x39 or 0x41 <= byte <= 0x5A or 0x61 <= byte <= 0x7A
+        if not (is_word or byte in (0x5F, _DASH, _DOT)):  # _
+            break
+        at += 1
+    return first < at < last and data_B[at] == _COLON and _is_apart(data_B, at + 1, last)
 
 
 @leaf
@@ -307,6 +394,13 @@ def _line_end(data_B: U8, at: int, stop: int) -> int:
     while stop > at and data_B[stop - 1] in (_SPACE, _TAB, _RETURN):
         stop -= 1
     return stop
+
+
+@leaf
+def _is_blank(data_B: U8, at: int, end: int) -> bool:
+    """Say whether the line that starts at a byte is blank, or there is none."""
+    stop = _line_stop(data_B, at, end)
+    return skip_space(data_B, at, stop) >= stop
 
 
 @leaf

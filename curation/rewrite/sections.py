@@ -34,11 +34,12 @@ class Sections(Rewriter):
     """Cut documents at their headings; each piece knows its title and the path to it.
 
     Headings are those of Markdown (# and underlines); in documents without them, lines that stand
-    after a blank line and are numbered ("3.2 Title") or in capitals. A heading stays in the text
-    that it stands above, and one with nothing under it goes with the next. Sections longer than
-    ``max_chars`` are cut as ``Chunk`` cuts documents. A document without headings, and what stands
-    before the first, has the document's ``title`` for its own, or its first line. Titles are shown
-    to 120 characters. Null and blank text makes no row.
+    after a blank line and are numbered ("3.2 Title") or in capitals. Comments of scripts and YAML
+    are none, as far as their lines tell; nor are numbered lines that read as sentences. A heading
+    stays in the text that it stands above, and one with nothing under it goes with the next.
+    Sections longer than ``max_chars`` are cut as ``Chunk`` cuts documents. A document without
+    headings, and what stands before the first, has the document's ``title`` for its own, or its
+    first line. Titles are shown to 120 characters. Null and blank text makes no row.
 
     form       "path" puts the path before the text, as a condition to learn the text under; the
                path comes on top of max_chars

@@ -40,8 +40,17 @@ def test_the_stage_keeps_its_contract() -> None:
 _MARKDOWN = ["# A", "## B ##", "###", "#no", "    # code", "```", "~~~~", "===", "---", "# \t"]
 _NUMBERED = ["1 One", "1.2 Two", "2. item", "3.4.5 Deep Title", "10.0.0.1 Host", "- item", "| - |"]
 _CAPITALS = ["INTRODUCTION", "\xc9TUDES DE CAS", "USA", "stra\xdfe LOUD"]
+_KEYED = [
+    "a: b",
+    "key_1:",
+    "key:x",
+    "# B",
+    "#! x",
+    "3 A long Title of words",
+    "4 One long line here",
+]
 _OTHERS = ["", "", " ", "Some text.", "A line", "\r", "\u3000", "x\u2028y"]
-_lines = st.sampled_from(_MARKDOWN + _NUMBERED + _CAPITALS + _OTHERS)
+_lines = st.sampled_from(_MARKDOWN + _NUMBERED + _CAPITALS + _KEYED + _OTHERS)
 _documents = st.lists(_lines, max_size=14).map("\n".join) | hard_text | spaced_text
 
 
@@ -127,6 +136,14 @@ def test_underlines_number_signs_and_capitals_are_headings() -> None:
         "    # indented code",
         "#hashtag and more",
         "a\n\nUSA\n\nb",
+        "#!/bin/sh\n\n# comment\n\necho a\n\n# COMMENT\n\nALL OF IT\n\nend",
+        "# first step\necho a\n\n# second step\necho b",
+        "title: X\nstatus: test\n# a comment\nlevel: low",
+        "title: X\nlist:\n  - y\n\n# a comment\nlevel: low",
+        "title: X\nlevel: low\n\n# a comment",
+        "title: X\n\npath: a/b\n---\ntitle: Y\n\npath: c\n---\n",
+        "Some prose\nand more.\n\nregression_path: a/b\n---\nand more",
+        "Do this.\n\n1. First do this thing\n\nText\n\n2. Then do that thing\n\nText",
     ],
 )
 def test_what_is_no_heading_cuts_nothing(text: str) -> None:
@@ -134,6 +151,33 @@ def test_what_is_no_heading_cuts_nothing(text: str) -> None:
     ((path, whole),) = places(text)
     assert whole == text.strip()
     assert path == text.split("\n")[0].strip()
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ("# One\na\n\n# Two\n\nb", ["One", "Two"]),
+        ("# One\na\n\n## Two\nb", ["One", "One > Two"]),
+        ("# One\na\n\n# Two\n", ["One", "Two"]),
+        ("# Ports\n\nhttp: 80\nssh: 22\n\n# Hosts\n\na: 1", ["Ports", "Hosts"]),
+        ("Note: short\n===\na\n\nPart two: long\n---\nb", ["Note: short"] * 2),
+        ("a: 1\nb: 2\n\nFINDINGS\n\nc: 3", ["a: 1", "FINDINGS"]),
+        ("2 Terms and definitions\n\na\n\n3. How the Body Reacts to It\n\nb",
+         ["2 Terms and definitions", "3. How the Body Reacts to It"]),
+        ("```\na: 1\nb: 2\nc: 3\n```\nPart\n# One\nfine\n## Two\nb",
+         ["```", "One", "One > Two"]),
+    ],
+)  # fmt: skip
+def test_headings_beside_keys_and_in_short_texts_are_headings(text: str, paths: list[str]) -> None:
+    """What keeps comments out must not keep headings out."""
+    found = [path for path, _ in places(text)]
+    assert [path.split(" > Part two")[0] for path in found] == paths
+
+
+def test_what_a_document_is_does_not_hang_on_the_next() -> None:
+    """Rows that depend on the batch are other rows at another worker count."""
+    one, two = "# One\na\n\n# Two\n", "text"
+    assert [p for p, _ in places(one, two)] == ["One", "Two", "text"]
 
 
 def test_a_document_without_headings_has_its_title_or_its_first_line() -> None:
