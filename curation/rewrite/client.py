@@ -46,13 +46,14 @@ class ModelServer:
     asks four times as many, and uses four times the limits a minute. It begins with few, opens more
     as answers come, and half as many when the server is too busy.
 
-    A server that is away, or asks to wait (429, 503), is waited for; when it has answered nothing
-    for ``patience_s``, that is a ResourceError, as a wrong key and an unknown model are at once:
-    the replies so far are kept, and the next run goes on from there. What may be one request's
-    doing (500, a lost connection, no answer in time, an answer that is no completion) is asked
-    again, ``retries`` times, and then is that row's error; what the server refuses (400, 422) is so
-    at once. A request under which the server goes away three times, the last of them alone, is a
-    row's error too.
+    A server that is away, or asks to wait (429, 502, 503, 504), is waited for; when it has answered
+    nothing for ``patience_s``, that is a ResourceError, as a wrong key and an unknown model are at
+    once: the replies so far are kept, and the next run goes on from there. What may be one
+    request's doing (500, a lost connection, no answer in time, an answer that is no completion) is
+    asked again, ``retries`` times, and then is that row's error, provided that the server answers
+    others meanwhile, or "Say yes." where none is left; else it is waited for as well. What the
+    server refuses (400, 422) is a row's error at once. A request under which the server goes away
+    four times, the last two of them alone, is a row's error too.
 
     model             as the server calls it
     base_url          up to /v1

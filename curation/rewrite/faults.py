@@ -1,12 +1,13 @@
 """What may go wrong with a request to a server, and what each fault means for it.
 
     row     the server refuses this request: it is the row's error
-    end     every request would meet it: no key, no such model, no credit
+    end     every request would meet it: no such model, no credit
     wait    the server is away or asks to wait: asked again for as long as patience lasts
     lost    the connection broke after the request was sent
     failed  an error inside the server, no answer in time, an answer that is no completion
 
-``lost`` and ``failed`` may be the request's doing, and count against its retries.
+``lost`` and ``failed`` count against a request's retries where the server answers others, and are
+waited for like ``wait`` where it does not.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ NO_ANSWER = "the server answers no request"
 #: What the package under openai, which is another from release to release, raises before it sends.
 _NOT_CONNECTED = ("ConnectError", "ConnectTimeout")
 #: Statuses by which a server says that it cannot take requests now.
-_WAIT = {429: TOO_MANY, 503: TOO_MANY, 529: TOO_MANY}
+_WAIT = {429: TOO_MANY, 502: NO_SERVER, 503: TOO_MANY, 504: NO_ANSWER, 529: TOO_MANY}
 _END = {401: OTHER_KEY, 402: NO_CREDIT, 403: OTHER_KEY, 404: NO_MODEL, 405: NO_MODEL}
 #: Statuses of 4xx that say nothing about the request: time out, conflict, too early.
 _PASSING = (408, 409, 425)
@@ -85,7 +86,7 @@ def _of_status(error: Any) -> Fault:
         return Fault("end", NO_CREDIT, message, status)
     if status in _WAIT:
         asked = pause_asked(error.response.headers, time.time())
-        return Fault("wait", _WAIT[status], message, status, asked, is_busy=True)
+        return Fault("wait", _WAIT[status], message, status, asked, is_busy=status != 502)
     if status in _END:
         return Fault("end", _END[status], message, status)
     refused = 400 <= status < 500 and status not in _PASSING

@@ -30,10 +30,9 @@ from curation.stage import pulse
 if TYPE_CHECKING:
     from curation.rewrite.client import ModelServer
 
-#: So many requests given up in a row, and the server is tried with one that has no fault.
+#: So many requests refused in a row, and it is asked whether the server refuses all.
 DEAD_AFTER = 20
-#: How often it is tried then.
-_TRIALS = 3
+#: A request that has no fault, which tells whether a fault is the server's.
 _TRIAL = Request(messages=(("user", "Say yes."),), max_tokens=16)
 #: From so many signs in a row that the server takes no requests, all of them pause.
 _SILENT = 3
@@ -86,8 +85,12 @@ class Line:
         self.requests = Bucket(server.requests_per_minute)
         self.tokens = Bucket(server.tokens_per_minute)
         self.refused: set[tuple[str, str]] = set()  # extras that it does not take
-        self.heard_at = 0.0  # when it last answered anything
-        self.failed = 0  # requests given up in a row
+        self.heard_at = 0.0  # when it last answered anything, be it a refusal
+        self.answered_at = 0.0  # when it last gave a reply
+        self.refusals = 0  # requests refused in a row
+        self.trying = asyncio.Lock()
+        self.tried_at = 0.0  # when it was last tried with a request that has no fault
+        self.trial: Fault | None = None  # what came of that, if no reply
         self.silent = 0  # signs in a row that it takes none
         self._paused_until = self._paused_at = 0.0
         self._pauses = 0
@@ -96,6 +99,12 @@ class Line:
         """Note an answer, be it a refusal."""
         self.heard_at = time.monotonic()
         self.silent = self._pauses = 0
+
+    def answered(self) -> None:
+        """Note a reply."""
+        self.heard()
+        self.answered_at, self.refusals = self.heard_at, 0
+        self.gate.answered()
 
     def pause(self, began: float, asked_s: float | None) -> None:
         """Let all requests of this process wait: as long as the server asks to, or ever longer.
@@ -136,7 +145,10 @@ class Line:
 class Past:
     """What one request has met so far.
 
-    failed   faults that may be its own doing
+    failed   faults that were its own doing: the server answered others
+    failed_at  when the last fault came that may be so, or was found to be so
+    since    a reply to another request after this shows that the last fault was its own
+    in_doubt whether it has to be found out whose the last fault was
     waited   times that the server was away or asked to wait
     away_at  when that began, by time.monotonic
     lost_at  when it was sent that last lost its connection; 0 where another fault came since
@@ -144,6 +156,9 @@ class Past:
     """
 
     failed: int = 0
+    failed_at: float = 0.0
+    since: float = 0.0
+    in_doubt: bool = False
     waited: int = 0
     away_at: float = 0.0
     lost_at: float = 0.0
@@ -196,22 +211,25 @@ class Asking:
     async def asked(self, request: Request) -> tuple[Reply, float]:
         """Ask one until it is answered or given up; return the reply, and the seconds it took."""
         past = Past()
-        while True:
-            rank = -past.failed - past.waited  # those asked again first
-            async with self.line.gate.entered(rank, alone=past.is_alone):
-                if self.ended is not None:  # none is sent, and paid for, that is then cancelled
-                    raise self.ended
-                try:
+        try:
+            while True:
+                rank, alone = -past.failed - past.waited, past.is_alone  # those asked again first
+                async with self.line.gate.entered(rank, alone=alone):
+                    if self.ended is not None:  # none is sent, and paid for, that is then cancelled
+                        raise self.ended
                     made, began = await self.tried(request)
                     if isinstance(made, Reply):
                         return made, time.monotonic() - began
-                    pause_s = await self.judged(made, began, past)
-                except ResourceError as error:
-                    self.ended = error
-                    raise
-            if pause_s is None:
-                return Reply(error=f"the model server: {self.line.message(made)}"), 0.0
-            await asyncio.sleep(pause_s)
+                    pause_s = self.judged(made, began, past)
+                    if alone:  # nobody is sent to a server that may be dying of this one
+                        is_given_up = await self.is_given_up(made, pause_s, past)
+                if not alone:
+                    is_given_up = await self.is_given_up(made, pause_s, past)
+                if is_given_up:
+                    return Reply(error=f"the model server: {self.line.message(made)}"), 0.0
+        except ResourceError as error:
+            self.ended = error
+            raise
 
     async def tried(self, request: Request) -> tuple[Reply | Fault, float]:
         """Send a request once; return what came of it, and when it was sent."""
@@ -227,39 +245,92 @@ class Asking:
             return fault_of(error, self.server.timeout_s), began
         finally:
             line.tokens.give_back(taken - used)
-        line.heard()
-        line.failed = 0
-        line.gate.answered()
+        line.answered()
         return reply, began
 
-    async def judged(self, fault: Fault, began: float, past: Past) -> float | None:
-        """Return the pause before a request is repeated; None where it is given up.
+    def judged(self, fault: Fault, began: float, past: Past) -> float | None:
+        """Return the pause after a fault; None where the request is given up.
 
         Raises ResourceError for what every request would meet.
         """
-        if fault.kind == "end":
-            raise self.line.missing(fault)
+        line, now = self.line, time.monotonic()
+        if fault.kind == "end" or (fault.status == 429 and self.is_over(fault)):
+            raise line.missing(fault)
         if fault.is_busy:
-            self.line.gate.overloaded(began)
-        if fault.kind == "wait":
-            pause_s = self.waits(fault, began, past)
-        else:
-            past.failed += 1
-            past.lost_at = began if fault.kind == "lost" else 0.0
-            goes_on = fault.kind != "row" and past.failed <= self.server.retries
-            pause_s = back_off(past.failed - 1) if goes_on else None
+            line.gate.overloaded(began)
         if fault.kind == "row":
-            self.line.heard()
-        if pause_s is None:
-            await self.gave_up(fault)
-        return pause_s
+            line.heard()
+            line.refusals += 1
+        is_first = fault.kind == "row" or not past.failed_at
+        past.since = now if is_first else past.failed_at
+        past.in_doubt = self.is_doubtful(fault, past)
+        if not past.in_doubt:
+            return None if fault.kind == "row" else self.waits(fault, began, past)
+        if fault.kind != "wait":
+            past.lost_at = began if fault.kind == "lost" else 0.0
+        past.failed_at = now
+        return 0.0 if fault.kind == "row" else back_off(past.failed)
+
+    async def is_given_up(self, fault: Fault, pause_s: float | None, past: Past) -> bool:
+        """Pause, and say whether a request is not asked again."""
+        await asyncio.sleep(pause_s or 0.0)
+        return pause_s is None or (past.in_doubt and await self.is_its_own(fault, past))
+
+    def is_over(self, fault: Fault) -> bool:
+        """Say whether patience is at its end."""
+        patience_s = self.server.patience_s
+        silent_s = time.monotonic() - self.line.heard_at
+        return silent_s > patience_s or (fault.wait_s or 0) > patience_s
+
+    def is_doubtful(self, fault: Fault, past: Past) -> bool:
+        """Say whether a fault may be the server's as well as the request's."""
+        if fault.kind == "row":
+            return self.line.refusals >= DEAD_AFTER
+        if fault.kind == "wait":  # that of one request only, where others were answered meanwhile
+            return self.is_over(fault) or (past.failed > 0 and fault.status not in (0, 429))
+        return True
+
+    async def is_its_own(self, fault: Fault, past: Past) -> bool:
+        """Find out whose a fault is; say whether the request is given up.
+
+        It counts against the request if the server answers others; if not, the server is waited
+        for. Raises ResourceError where patience ends before, or where the server refuses all.
+        """
+        line = self.line
+        met = await self.trial(past.since)
+        if met is None:
+            past.failed, past.failed_at = past.failed + 1, time.monotonic()
+            return fault.kind == "row" or past.failed > self.server.retries
+        while met is not None:
+            refuses_all = met.kind == "end" or met.kind == fault.kind == "row"
+            if refuses_all or self.is_over(met):
+                raise line.missing(met)
+            tried_at = line.tried_at
+            pause_s = self.waits(met, tried_at, past)
+            if pause_s is None:
+                return True
+            await asyncio.sleep(pause_s)
+            met = await self.trial(tried_at)
+        return False
+
+    async def trial(self, since: float) -> Fault | None:
+        """Return None if the server has given a reply since then, or gives one to _TRIAL.
+
+        Else what _TRIAL met, which all share who wanted to know before it was sent.
+        """
+        line, called = self.line, time.monotonic()
+        async with line.trying:
+            if line.answered_at <= since and line.tried_at <= called:
+                made, tried_at = await self.tried(_TRIAL)
+                line.tried_at = tried_at
+                line.trial = made if isinstance(made, Fault) else None
+            return line.trial if line.answered_at <= since else None
 
     def waits(self, fault: Fault, began: float, past: Past) -> float | None:
-        """Judge a sign that the server takes no requests now."""
+        """Return the pause after a sign that the server takes no requests now; None to give up."""
         line, now, patience_s = self.line, time.monotonic(), self.server.patience_s
-        if now - line.heard_at > patience_s or (fault.wait_s or 0) > patience_s:
-            raise line.missing(fault)
-        if not fault.status and past.lost_at:  # it was there, and has died under the request
+        is_away = fault.kind == "wait" and not fault.status
+        if is_away and past.lost_at:  # it was there, and has died under the request
             past.deaths += 1
             line.gate.died(past.lost_at)
         past.lost_at, past.waited = 0.0, past.waited + 1
@@ -268,7 +339,7 @@ class Asking:
         if past.deaths >= _DEATHS or is_its_own:
             return None
         line.silent += 1
-        if line.silent == 1 and not fault.status:
+        if line.silent == 1 and fault.told != faults.TOO_MANY:
             told = f"  {self.server.model}: {fault.told} at {self.server.base_url}"
             limit = f"asked again for up to {patience_s:g} s"
             print(f"{told} ({line.message(fault)}): {limit}", file=sys.stderr, flush=True)
@@ -276,22 +347,6 @@ class Asking:
             line.pause(began, fault.wait_s)
             return 0.0
         return back_off(past.waited - 1)
-
-    async def gave_up(self, fault: Fault) -> None:
-        """Note a request that stays without an answer.
-
-        Raises ResourceError where it is not the requests' fault: the server fails on any.
-        """
-        self.line.failed += 1
-        if self.line.failed < DEAD_AFTER:
-            return
-        self.line.failed = 0
-        for times in range(_TRIALS):
-            made, _ = await self.tried(_TRIAL)
-            if isinstance(made, Reply):
-                return
-            await asyncio.sleep(back_off(times))
-        raise self.line.missing(Fault("end", faults.NO_ANSWER, fault.message))
 
     async def sent(self, request: Request) -> Reply:
         """Send one request; again without an extra that the server refuses.

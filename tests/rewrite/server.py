@@ -1,10 +1,11 @@
 """A local stand-in for a model server: it speaks OpenAI's chat completions and answers by rule.
 
 What it does is decided by marks in the last message, so that tests need no state: REFUSE (400),
-BROKEN (500), SLOW (sleeps), NOTJSON, NOCHOICE, GARBLED (a reply that cannot be read), GARBLEDONCE
-(at the first draw only), HIGH (a grade out of range), LONG (cut), NOLOGPROBS, ABORT (broken off),
-LOSE (the connection is closed), ECHO (a reply that belongs to this text and seed alone). Grades
-grow with the number of times that "good" occurs. Faults at random fall on ``fault_frac`` of all.
+BROKEN (500), LATE (504), SLOW (sleeps), NOTJSON, NOCHOICE, GARBLED (a reply that cannot be read),
+GARBLEDONCE (at the first draw only), HIGH (a grade out of range), LONG (cut), NOLOGPROBS, ABORT
+(broken off), LOSE (the connection is closed), ECHO (a reply that belongs to this text and seed
+alone). Grades grow with the number of times that "good" occurs. Faults at random fall on
+``fault_frac`` of all.
 """
 
 from __future__ import annotations
@@ -192,6 +193,8 @@ def answer_to(stand: Stand, body: dict[str, Any]) -> tuple[int, str]:
         return 400, error("this model's maximum context length is 4096 tokens")
     if "BROKEN" in text:
         return 500, error("inside")
+    if "LATE" in text:
+        return 504, error("a proxy's 504")
     if "SLOW" in text:
         time.sleep(stand.slow_s)
     if "NOTJSON" in text:

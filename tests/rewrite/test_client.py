@@ -152,21 +152,78 @@ def many(mark: str, count: int) -> list[Request]:
     return [asked(f"{mark} {n}") for n in range(count)]
 
 
-@pytest.mark.parametrize("status", [400, 500])
-def test_a_server_that_fails_on_all_is_told_and_not_stored(stand: Stand, status: int) -> None:
-    """A server out of memory would turn a whole shard into error rows."""
-    stand.always = status
+def test_a_server_that_refuses_all_is_told_and_not_stored(stand: Stand) -> None:
+    """A setting that the server does not know would turn a whole shard into error rows."""
+    stand.always = 400
     few = server(stand, retries=0).generate(many("x", DEAD_AFTER - 1))
     assert all(reply.error for reply in few)
     with pytest.raises(ResourceError, match="answers no request"):
         server(stand, retries=0).generate(many("y", DEAD_AFTER))
 
 
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (200, "answers no request"),
+        (500, "answers no request"),
+        (502, "no server answers"),
+        (503, "keeps asking"),
+        (504, "answers no request"),
+    ],
+)
+def test_an_outage_that_outlasts_patience_is_told_and_makes_no_row(
+    stand: Stand, status: int, told: str
+) -> None:
+    """A server out of memory would turn the last documents of a run into error rows."""
+    model = server(stand, retries=0, patience_s=0.5)
+    model.generate(many("ECHO", 3))
+    stand.always = status
+    began = time.monotonic()
+    with pytest.raises(ResourceError, match=told):
+        model.generate(many("x", 3))
+    assert time.monotonic() - began > 0.5
+
+
+@pytest.mark.parametrize("status", [200, 500, 502, 504])
+def test_an_outage_behind_a_proxy_costs_no_row(stand: Stand, status: int) -> None:
+    """A server that is started again would leave holes that are never asked for again."""
+    stand.slow_s = 0.02
+    model = server(stand, retries=2, patience_s=20, concurrency=8)
+    requests = many("ECHO SLOW", 60)
+    found: list[Any] = []
+    asking = threading.Thread(target=lambda: found.extend(model.generate(requests)))
+    asking.start()
+    wait_until(lambda: stand.answers > 10)
+    stand.always = status
+    time.sleep(1.0)  # ten times the longest pause
+    stand.always = 0
+    asking.join()
+    assert [reply.error for reply in found] == [None] * 60
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+def test_one_request_that_always_fails_is_an_error_though_it_is_the_only_one(
+    stand: Stand, retries: int
+) -> None:
+    """A run would wait at its last document until patience ends, and so each time."""
+    (reply,) = server(stand, retries=retries, patience_s=60).generate([asked("BROKEN")])
+    assert "inside" in str(reply.error)
+    assert stand.texts().count("BROKEN") == retries + 1
+    assert stand.texts().count("Say yes.") <= retries + 1
+
+
+def test_a_request_at_which_a_proxy_always_gives_up_is_an_error_in_the_end(stand: Stand) -> None:
+    """The longest document of a corpus would end each run, by its 504."""
+    model = server(stand, retries=1, patience_s=0.5)
+    (reply,) = model.generate([asked("LATE")])
+    assert "504" in str(reply.error)
+
+
 def test_many_bad_requests_in_a_row_do_not_pass_for_a_dead_server(stand: Stand) -> None:
     """A run of which only the bad rows are left would end at them for ever."""
     bad = server(stand, retries=0).generate(many("BROKEN", 2 * DEAD_AFTER))
     assert all("inside" in str(reply.error) for reply in bad)
-    assert 1 <= stand.texts().count("Say yes.") <= 2
+    assert 1 <= stand.texts().count("Say yes.") <= DEAD_AFTER  # many share one
 
 
 def test_a_server_that_is_not_there_is_named_with_the_remedy(
@@ -190,7 +247,7 @@ def test_a_proxy_that_answers_with_a_page_is_told_by_its_page(stand: Stand) -> N
     """A wrong address that answers everything would turn a corpus into error rows."""
     stand.always = 200
     with pytest.raises(ResourceError, match="answers no request") as caught:
-        server(stand).generate(many("x", DEAD_AFTER))
+        server(stand, patience_s=0.3).generate(many("x", 3))
     assert "no completion in OpenAI's form" in caught.value.facts["found"]
 
 
@@ -262,11 +319,11 @@ def test_a_request_that_kills_the_server_is_found_and_the_others_answered(
             stand.slow_s = 0.02
             wait_until(lambda s=stand: deaths.is_set() or "LOSE" in s.texts())
             killed += "LOSE" in stand.texts()
-        deaths.wait(0.25)  # it stays away so long
+        deaths.wait(0.4)  # it stays away so long
     asking.join()
     assert [n for n, reply in enumerate(found) if reply.error] == [10]
     assert "onnection" in found[10].error
-    assert killed == 4
+    assert 4 <= killed <= 6  # a server that is being killed may still answer others
 
 
 def test_nothing_is_lost_or_doubled_where_a_third_of_requests_fails(stand: Stand) -> None:
@@ -313,10 +370,11 @@ def test_the_answer_has_to_be_whole_in_time(stand: Stand) -> None:
         slow = threading.Thread(target=trickle, args=(listening,))
         slow.start()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
-        model = ModelServer(model="m", base_url=url, retries=0, timeout_s=0.3)
-        (reply,) = model.generate([asked("x")])
+        model = ModelServer(model="m", base_url=url, timeout_s=0.3, patience_s=0)
+        with pytest.raises(ResourceError) as caught:
+            model.generate([asked("x")])
         slow.join()
-    assert reply.error == "the model server: the request timed out after 0.3 s"
+    assert caught.value.facts["found"] == "the request timed out after 0.3 s"
 
 
 def test_a_reply_that_the_server_broke_off_is_no_reply(stand: Stand) -> None:
