@@ -52,8 +52,8 @@ class ModelServer:
     request's doing (500, a lost connection, no answer in time, an answer that is no completion) is
     asked again, ``retries`` times, and then is that row's error, provided that the server answers
     others meanwhile, or "Say yes." where none is left; else it is waited for as well. What the
-    server refuses (400, 422) is a row's error at once. A request under which the server goes away
-    four times, the last two of them alone, is a row's error too.
+    server refuses (400, 422; 403 where the key is right) is a row's error at once. A request under
+    which the server goes away four times, the last two of them alone, is a row's error too.
 
     model             as the server calls it
     base_url          up to /v1

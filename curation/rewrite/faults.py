@@ -1,6 +1,7 @@
 """What may go wrong with a request to a server, and what each fault means for it.
 
     row     the server refuses this request: it is the row's error
+    key     the server refuses the key, or what this request says: the row's error in that case
     end     every request would meet it: no such model, no credit
     wait    the server is away or asks to wait: asked again for as long as patience lasts
     lost    the connection broke after the request was sent
@@ -41,7 +42,9 @@ NO_ANSWER = "the server answers no request"
 _NOT_CONNECTED = ("ConnectError", "ConnectTimeout")
 #: Statuses by which a server says that it cannot take requests now.
 _WAIT = {429: TOO_MANY, 502: NO_SERVER, 503: TOO_MANY, 504: NO_ANSWER, 529: TOO_MANY}
-_END = {401: OTHER_KEY, 402: NO_CREDIT, 403: OTHER_KEY, 404: NO_MODEL, 405: NO_MODEL}
+_END = {402: NO_CREDIT, 404: NO_MODEL, 405: NO_MODEL}
+#: Statuses for a key that is not the right one; moderation gives 403 to a text, too.
+_KEY = (401, 403)
 #: Statuses of 4xx that say nothing about the request: time out, conflict, too early.
 _PASSING = (408, 409, 425)
 
@@ -57,7 +60,7 @@ class Fault:
     is_busy  a sign of too many requests at a time
     """
 
-    kind: Literal["row", "end", "wait", "lost", "failed"]
+    kind: Literal["row", "key", "end", "wait", "lost", "failed"]
     told: str
     message: str
     status: int = 0
@@ -89,6 +92,8 @@ def _of_status(error: Any) -> Fault:
         return Fault("wait", _WAIT[status], message, status, asked, is_busy=status != 502)
     if status in _END:
         return Fault("end", _END[status], message, status)
+    if status in _KEY:
+        return Fault("key", OTHER_KEY, message, status)
     refused = 400 <= status < 500 and status not in _PASSING
     return Fault("row" if refused else "failed", NO_ANSWER, message, status)
 

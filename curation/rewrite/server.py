@@ -261,7 +261,7 @@ class Asking:
         if fault.kind == "row":
             line.heard()
             line.refusals += 1
-        is_first = fault.kind == "row" or not past.failed_at
+        is_first = fault.kind in ("row", "key") or not past.failed_at
         past.since = now if is_first else past.failed_at
         past.in_doubt = self.is_doubtful(fault, past)
         if not past.in_doubt:
@@ -269,7 +269,7 @@ class Asking:
         if fault.kind != "wait":
             past.lost_at = began if fault.kind == "lost" else 0.0
         past.failed_at = now
-        return 0.0 if fault.kind == "row" else back_off(past.failed)
+        return 0.0 if fault.kind in ("row", "key") else back_off(past.failed)
 
     async def is_given_up(self, fault: Fault, pause_s: float | None, past: Past) -> bool:
         """Pause, and say whether a request is not asked again."""
@@ -300,9 +300,9 @@ class Asking:
         met = await self.trial(past.since)
         if met is None:
             past.failed, past.failed_at = past.failed + 1, time.monotonic()
-            return fault.kind == "row" or past.failed > self.server.retries
+            return fault.kind in ("row", "key") or past.failed > self.server.retries
         while met is not None:
-            refuses_all = met.kind == "end" or met.kind == fault.kind == "row"
+            refuses_all = met.kind in ("key", "end") or met.kind == fault.kind == "row"
             if refuses_all or self.is_over(met):
                 raise line.missing(met)
             tried_at = line.tried_at

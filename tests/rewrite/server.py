@@ -1,11 +1,11 @@
 """A local stand-in for a model server: it speaks OpenAI's chat completions and answers by rule.
 
 What it does is decided by marks in the last message, so that tests need no state: REFUSE (400),
-BROKEN (500), LATE (504), SLOW (sleeps), NOTJSON, NOCHOICE, GARBLED (a reply that cannot be read),
-GARBLEDONCE (at the first draw only), HIGH (a grade out of range), LONG (cut), NOLOGPROBS, ABORT
-(broken off), LOSE (the connection is closed), ECHO (a reply that belongs to this text and seed
-alone). Grades grow with the number of times that "good" occurs. Faults at random fall on
-``fault_frac`` of all.
+FLAGGED (403), BROKEN (500), LATE (504), SLOW (sleeps), NOTJSON, NOCHOICE, GARBLED (a reply
+that cannot be read), GARBLEDONCE (at the first draw only), HIGH (a grade out of range), LONG (cut),
+NOLOGPROBS, ABORT (broken off), LOSE (the connection is closed), ECHO (a reply that belongs to this
+text and seed alone). Grades grow with the number of times that "good" occurs. Faults at random fall
+on ``fault_frac`` of all.
 """
 
 from __future__ import annotations
@@ -191,6 +191,8 @@ def answer_to(stand: Stand, body: dict[str, Any]) -> tuple[int, str]:
         return 0, ""
     if "REFUSE" in text:
         return 400, error("this model's maximum context length is 4096 tokens")
+    if "FLAGGED" in text:
+        return 403, error("input was flagged")
     if "BROKEN" in text:
         return 500, error("inside")
     if "LATE" in text:

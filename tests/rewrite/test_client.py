@@ -148,6 +148,24 @@ def test_what_every_row_would_meet_ends_the_run(
     assert pickle.loads(pickle.dumps(caught.value)).facts == caught.value.facts
 
 
+@pytest.mark.parametrize("texts", [["FLAGGED"], ["good", "FLAGGED", "FLAGGED too", "ECHO"]])
+def test_a_text_that_moderation_refuses_is_a_value(stand: Stand, texts: list[str]) -> None:
+    """One such text would end a run, and every further run at the same place."""
+    replies = server(stand, concurrency=1).generate([asked(text) for text in texts])
+    for text, reply in zip(texts, replies, strict=True):
+        assert ("flagged" in str(reply.error)) == ("FLAGGED" in text)
+        assert stand.texts().count(text) == 1
+
+
+def test_a_key_that_ends_during_a_run_makes_no_row(stand: Stand) -> None:
+    """The rest of a corpus would be stored in error."""
+    model = server(stand)
+    model.generate(many("ECHO", 3))
+    stand.always = 401
+    with pytest.raises(ResourceError, match="wants another key"):
+        model.generate([asked("x")])
+
+
 def many(mark: str, count: int) -> list[Request]:
     return [asked(f"{mark} {n}") for n in range(count)]
 
