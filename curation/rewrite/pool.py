@@ -4,7 +4,8 @@ Requests are handed out as there is room, neighbours together, so that an engine
 that begin alike one after another. What a dead engine has not answered is asked again. A request
 that was in flight at two deaths is a suspect; suspects are asked apart, in halves of those whose
 engine died with them, until one stands alone. If it takes two engines down by itself, or makes one
-hang, it is that row's error. An engine killed from outside finds other requests each time.
+hang, it is that row's error. An engine killed from outside finds other requests each time. One
+that cannot be replaced is given up, and the others answer what it was asked.
 
 Engines stay up between calls, one pool for each set of settings, and leave with their process.
 """
@@ -136,12 +137,19 @@ class Pool:
         self.settings = settings
         self.places = places(settings["tensor_parallel"]) if settings["uses_gpus"] else [()]
         self.engines: list[Engine] = []
-        self.has_loaded, self.failed_loads = False, 0
+        self.has_loaded = False
+        self.failed_loads: Counter[tuple[str, ...]] = Counter()  # in a row
+        self._due: dict[tuple[str, ...], float] = {}  # when it is tried again, by time.monotonic
+        self._given_up: set[tuple[str, ...]] = set()  # for this call
+        self._told: set[tuple[str, ...]] = set()
 
     def ask(
         self, requests: Sequence[Asked], done: Callable[[int, Reply, float], None], stall_s: float
     ) -> None:
         """Ask all, numbered from 0; ``done`` gets number, reply and seconds of each as it comes."""
+        for place in self._given_up:  # it is tried once more
+            self.failed_loads[place] = _RELOADS
+        self._given_up.clear()
         try:
             _Asking(self, requests, done, stall_s).run()
         except BaseException:
@@ -149,25 +157,49 @@ class Pool:
             raise
 
     def staff(self, wanted: int) -> None:
-        """Start engines where there are none, up to so many in all."""
+        """Start engines where there are none and may be one now, up to so many in all."""
+        now = time.monotonic()
+        closed = self._given_up | {engine.gpus for engine in self.engines}
         for place in self.places:
-            taken = {engine.gpus for engine in self.engines}
-            if place not in taken and len(self.engines) < wanted:
+            is_due = place not in closed and self._due.get(place, now) <= now
+            if is_due and len(self.engines) < wanted:
                 self.engines.append(Engine({**self.settings, "gpus": place}))
 
-    def failed(self, said: CurationError | str) -> None:
-        """Note that the model could not be loaded; ResourceError unless it once could."""
-        self.failed_loads += 1
-        if self.has_loaded and self.failed_loads <= _RELOADS:
-            time.sleep(_RELOAD_PAUSE_S)
+    def loaded(self, place: tuple[str, ...]) -> None:
+        """Note that the model has been loaded there."""
+        self.has_loaded = True
+        self.failed_loads.pop(place, None)
+        self._told.discard(place)
+
+    def failed(self, place: tuple[str, ...], said: CurationError | str) -> None:
+        """Note that the model could not be loaded there: it is tried again later, or given up.
+
+        ResourceError where no engine is left.
+        """
+        self.failed_loads[place] += 1
+        if self.has_loaded and self.failed_loads[place] <= _RELOADS:
+            self._due[place] = time.monotonic() + _RELOAD_PAUSE_S
             return
+        self._given_up.add(place)
+        is_no_gpus_fault = isinstance(said, CurationError) and not self.has_loaded
+        is_new = not self.has_loaded and not self.engines  # the next would not load it either
+        if is_no_gpus_fault or is_new or self._given_up.issuperset(self.places):
+            raise self._unloadable(said)
+        if place not in self._told:
+            self._told.add(place)
+            where = f"{self.settings['name']}: the engine on GPU {', '.join(place)}"
+            told = f"  {where} cannot load the model and is given up: {str(said)[:_MESSAGE_CHARS]}"
+            print(told, file=sys.stderr, flush=True)
+
+    def _unloadable(self, said: CurationError | str) -> CurationError:
         if isinstance(said, CurationError):
-            raise said
-        raise ResourceError(
-            f"{self.settings['kind']} could not load the model.",
+            return said
+        again = " again" if self.has_loaded else ""
+        return ResourceError(
+            f"{self.settings['kind']} could not load the model{again}.",
             model=self.settings["model"],
             found=said[:_MESSAGE_CHARS],
-            remedy=_remedy(said, self.settings["kind"]),
+            remedy=_remedy(said, self.settings["kind"], has_loaded=self.has_loaded),
         )
 
     def close(self) -> None:
@@ -241,11 +273,11 @@ class _Asking:
         engine.heard_at = time.monotonic()
         if kind == READY:
             engine.window = what
-            self.pool.has_loaded, self.pool.failed_loads = True, 0
+            self.pool.loaded(engine.gpus)
         elif kind == FAILED:
             self.pool.engines.remove(engine)
             engine.end(is_dying=True)
-            self.pool.failed(what)
+            self.pool.failed(engine.gpus, what)
         elif kind == DYING:
             engine.said = what[:_MESSAGE_CHARS]
         else:
@@ -262,14 +294,14 @@ class _Asking:
         self.pool.engines.remove(engine)
         reason = engine.end(is_dying=True)
         if not engine.window:
-            self.pool.failed(reason)
+            self.pool.failed(engine.gpus, reason)
             return
         self.fruitless += 1
         if self.fruitless >= MAX_DEATHS:
             raise ResourceError(
                 f"engines of {self.pool.settings['name']} die without a reply.",
                 found=f"{self.fruitless} deaths in a row, the last {reason}",
-                remedy=_remedy(reason, self.pool.settings["kind"]),
+                remedy=_remedy(reason, self.pool.settings["kind"], has_loaded=True),
             )
         flight = list(engine.flight)
         self.deaths.update(flight)
@@ -343,11 +375,16 @@ def _death(code: int) -> str:
     return f"{name} (out of memory, or killed from outside)" if name == "SIGKILL" else name
 
 
-def _remedy(said: str, kind: str) -> str:
-    """Return what helps, as far as the last words tell."""
+def _remedy(said: str, kind: str, *, has_loaded: bool) -> str:
+    """Return what helps, as far as the last words tell, and whether the model once was loaded."""
     lower = said.lower()
     if "memory" in lower:
         return "lower gpu_memory_frac, max_tokens, or take a smaller model or tensor_parallel=2"
+    if has_loaded:
+        return (
+            "it had been loaded here before: look whether the GPU is there and free (nvidia-smi), "
+            "and run again: the replies so far are kept"
+        )
     others = "ModelServer(...) asks a server, TransformersModel(...) runs a small model on the CPU"
     if any(word in lower for word in ("device type", "cuda", "libcu", "gpu", "driver")):
         return f"vLLM finds no GPU here; {others}"

@@ -1,7 +1,8 @@
 """A stand-in for a model in its own process: it answers by rule, and dies by marks in the text.
 
-KILL (as when memory is full), EXIT, RAISE, HANG, ONCE (dies the first time that it is asked, which
-a file remembers), REFUSE (no step is made), SLOW, GRADED (answers as a judge). What it keeps lies
+KILL (as when memory is full), LOST (dies on GPU 1, which then takes no engine any more), EXIT,
+RAISE, HANG, ONCE (dies the first time that it is asked, which a file remembers),
+REFUSE (no step is made), SLOW, GRADED (answers as a judge). What it keeps lies
 beside the model's folder: every request that reaches it is a line of the file "asked", with the
 process's id and the text.
 """
@@ -41,6 +42,12 @@ class FakeBackend:
             if word == "KILL":
                 os.kill(os.getpid(), signal.SIGKILL)
             raise RuntimeError(word)
+        self.gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        self.lost = self.folder / "lost"
+        if self.gpu == "1" and self.lost.exists():
+            with open(self.lost, "a") as file:
+                file.write("tried\n")
+            raise RuntimeError("CUDA error: no CUDA-capable device is detected")
         self.waiting: list[Asked] = []
 
     @property
@@ -66,6 +73,9 @@ class FakeBackend:
         once = self.folder / "once"
         if "ONCE" in text and not once.exists():
             once.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if "LOST" in text and self.gpu == "1":
+            self.lost.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         if "KILL" in text:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -222,11 +223,67 @@ def test_a_replacement_finds_memory_after_a_while(
     (found,) = pool._POOLS.values()
     (folder.parent / "fate").write_text("no memory")
     found.engines[0].kill()
-    with pytest.raises(ResourceError, match="could not load"):
+    with pytest.raises(ResourceError, match="could not load the model again"):
         model.generate([asked("b")])
-    assert found.failed_loads == pool._RELOADS + 1
+    assert set(found.failed_loads.values()) == {pool._RELOADS + 1}
     (folder.parent / "fate").unlink()
     assert model.generate([asked("b")])[0].error is None
+
+
+def test_the_engines_that_live_answer_for_one_that_is_lost(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One broken GPU of eight would end the run; one that is mended would idle."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setattr(pool, "_RELOAD_PAUSE_S", 0.01)
+    model, numbers = model_of(folder), count()
+    lost = folder.parent / "lost"
+
+    def asks(mark: str = "") -> None:
+        wanted = [f"SLOW {next(numbers)} {mark}" for _ in range(16)]
+        assert [r.text for r in model.generate([asked(t) for t in wanted])] == [
+            f"{text} 0 0" for text in wanted
+        ]
+
+    wait_until(lambda: asks("LOST") or lost.exists())
+    (found,) = pool._POOLS.values()
+    wait_until(lambda: asks() or found._given_up)
+    assert len(lost.read_text().splitlines()) == pool._RELOADS + 1
+    wait_until(lambda: asks() or found._given_up)  # a later call tries once
+    assert len(lost.read_text().splitlines()) == pool._RELOADS + 2
+    told = "little: the engine on GPU 1 cannot load the model and is given up: RuntimeError: CUDA"
+    assert capsys.readouterr().err.count(told) == 1
+    lost.unlink()
+    wait_until(lambda: asks() or len([one for one in found.engines if one.window]) == 2)
+
+
+def test_nobody_waits_for_an_engine_to_be_loaded_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seven GPUs would idle in every pause of the eighth."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setattr(pool, "_RELOAD_PAUSE_S", 3600.0)
+    model, numbers = model_of(folder), count()
+    lost = folder.parent / "lost"
+    wait_until(lambda: texts(model, *(f"LOST{next(numbers)}" for _ in range(16))) and lost.exists())
+    (found,) = pool._POOLS.values()
+    wait_until(lambda: texts(model, *(f"SLOW{next(numbers)}" for _ in range(4))) and found._due)
+
+
+def test_engines_that_are_all_lost_are_told_with_what_was_seen(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has had replies from a GPU for a week would be told that there is none."""
+    monkeypatch.setattr(pool, "_RELOAD_PAUSE_S", 0.01)
+    model = model_of(folder)
+    model.generate([asked("a")])
+    (found,) = pool._POOLS.values()
+    (folder.parent / "fate").write_text("CUDA error: no CUDA-capable device is detected")
+    found.engines[0].kill()
+    with pytest.raises(ResourceError, match="could not load the model again") as caught:
+        model.generate([asked("b")])
+    assert "had been loaded here before" in caught.value.facts["remedy"]
+    assert "no GPU here" not in caught.value.facts["remedy"]
 
 
 def test_ctrl_c_ends_the_engines_and_keeps_what_came(folder: Path) -> None:
@@ -249,9 +306,9 @@ def test_ctrl_c_ends_the_engines_and_keeps_what_came(folder: Path) -> None:
         signal.signal(signal.SIGINT, before)
     (first,) = {int(line.split()[0]) for line in (folder.parent / "asked").open()}
     assert not is_alive(first)
-    count = len(lines(folder))
+    before_it = len(lines(folder))
     assert texts(model, *wanted) == ["SLOW"] * 40
-    assert len(lines(folder)) - count <= 40 - 4  # the first replies had come
+    assert len(lines(folder)) - before_it <= 40 - 4  # the first replies had come
 
 
 def test_an_engine_leaves_with_its_parent(folder: Path) -> None:
