@@ -1,8 +1,8 @@
 """A stand-in for a model in its own process: it answers by rule, and dies by marks in the text.
 
 KILL (as when memory is full), LOST (dies on GPU 1, which then takes no engine any more), EXIT,
-RAISE, HANG, ONCE (dies the first time that it is asked, which a file remembers),
-REFUSE (no step is made), SLOW, GRADED (answers as a judge). What it keeps lies
+RAISE, HANG, ONCE (dies the first time that it is asked, which a file remembers), THRICE (so the
+first three times), REFUSE (no step is made), SLOW, GRADED (answers as a judge). What it keeps lies
 beside the model's folder: every request that reaches it is a line of the file "asked", with the
 process's id and the text.
 """
@@ -74,6 +74,12 @@ class FakeBackend:
         if "ONCE" in text and not once.exists():
             once.touch()
             os.kill(os.getpid(), signal.SIGKILL)
+        if "THRICE" in text:
+            with open(self.folder / "thrice", "a+") as file:
+                file.write(".")
+                if file.tell() <= 3:
+                    file.close()
+                    os.kill(os.getpid(), signal.SIGKILL)
         if "LOST" in text and self.gpu == "1":
             self.lost.touch()
             os.kill(os.getpid(), signal.SIGKILL)

@@ -166,6 +166,11 @@ def test_an_engine_that_dies_once_makes_no_errors(folder: Path) -> None:
     assert texts(model_of(folder), *"abcdef", "gONCE") == [*"abcdef", "gONCE"]
 
 
+def test_one_lone_death_proves_nothing(folder: Path) -> None:
+    """Whoever kills an engine while a suspect is asked alone would cost that document."""
+    assert texts(model_of(folder), "THRICE") == ["THRICE"]  # the third time it is apart
+
+
 def test_an_engine_killed_in_the_middle_loses_and_doubles_nothing(folder: Path) -> None:
     """Ten million prompts would begin again."""
     model = model_of(folder)
