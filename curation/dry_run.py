@@ -39,10 +39,10 @@ from curation.rewrite.counting import (
     Asked,
     CountingModel,
     History,
-    model_name,
     read_history,
     tokenizer_of,
 )
+from curation.rewrite.lineage import model_id
 from curation.sources.covered import covered_bytes
 from curation.stage import Reducer, Rewriter, Shard, Stage
 from curation.store import Store
@@ -306,7 +306,7 @@ class _Known:
     _histories: dict[str, History] = field(default_factory=dict)
 
     def history(self, model: Model) -> History:
-        name = model_name(model)
+        name = model_id(model)
         if name not in self._histories:
             folder = getattr(model, "journal", "") or self.replies
             self._histories[name] = read_history(Path(folder), name)
@@ -356,7 +356,7 @@ def _estimate(
     return Estimate(
         step=number,
         stage=step_name(step),
-        model=model_name(model),
+        model=model_id(model),
         asks_for=purpose,
         documents=round(sum(followed)) if len(followed) == len(reached) else None,
         requests=round(requests),

@@ -28,11 +28,13 @@ from curation import (
 from curation.annotate.model import Reply, Request
 from curation.dry_run import DryRun, dry_run, estimate_table
 from curation.errors import RecipeError
+from curation.rewrite import pool
 from curation.rewrite.client import ModelServer
 from curation.rewrite.journal import Journal, request_key
 from curation.rewrite.prompts import prompt
 from curation.stage import Source
 from tests.conftest import curation, write_jsonl
+from tests.rewrite.backend import FakeModel
 from tests.rewrite.writers import Writer
 
 TEXT = "The pressure was 120 mmHg at rest and rose to 180 mmHg under load. " * 3
@@ -186,6 +188,19 @@ def test_earlier_replies_tell_how_long_and_how_fast(tmp_path: Path) -> None:
     assert hours is not None
     assert 770 / hours / 3600 == pytest.approx(2 * 77, rel=0.1)  # two replies a second
     assert sorted(path.name for path in (tmp_path / "store" / "replies").iterdir()) == before
+
+
+def test_a_run_with_a_model_of_this_machine_is_known_to_a_dry_run(tmp_path: Path) -> None:
+    """A folder's replies would be looked up by another name than they were kept under."""
+    texts = [{"text": f"GRADED {n}"} for n in range(20)]
+    source = Jsonl(str(write_jsonl(tmp_path / "a.jsonl", texts)))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    judge = Judge(model=FakeModel(model=str(tmp_path / "model")), retries=0)
+    Recipe(source=source, steps=[judge]).run(store=tmp_path / "store", workers=0)
+    pool.close_all()
+    (found,) = run(source, tmp_path, [judge]).estimates
+    assert (found.model, found.replies_by) == ("model", "earlier replies")
 
 
 def test_a_step_that_only_a_models_words_can_satisfy_ends_the_count_there(tmp_path: Path) -> None:

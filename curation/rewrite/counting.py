@@ -90,7 +90,7 @@ def count_tokens(model: Model, texts: Sequence[str]) -> list[float]:
 
 def tokenizer_of(model: Model) -> Any | None:
     """Return the tokenizer of a model that is a folder here; None for any other."""
-    return _opened(model_name(model))
+    return _opened(str(getattr(model, "model", "")))
 
 
 @lru_cache(maxsize=8)
@@ -103,11 +103,6 @@ def _opened(name: str) -> Any | None:
         return Tokenizer.open(name)
     except CurationError:
         return None
-
-
-def model_name(model: Model) -> str:
-    """Return the name that a journal knows a model by."""
-    return str(getattr(model, "model", None) or model.facts().get("model", ""))
 
 
 # ---------------------------------------------------------------- what a journal knows

@@ -42,6 +42,6 @@ def lineage(
 
 
 def model_id(model: Model) -> str:
-    """Return the name under which a model stands beside what it wrote."""
+    """Return the name by which a model stands beside what it wrote, and in a journal."""
     facts = model.facts()
     return str(facts.get("name") or facts.get("model") or type(model).__name__)

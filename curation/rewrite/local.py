@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 from curation.annotate.model import Reply, Request
 from curation.errors import RecipeError, ResourceError
 from curation.rewrite.journal import journal_of, request_key
+from curation.rewrite.lineage import model_id
 from curation.stage import content_hash
 
 
@@ -224,17 +225,17 @@ def _answered(
     pending = {
         key: request for key, request in zip(keys, requests, strict=True) if key not in replies
     }
-    asked = list(pending)
+    asked, name = list(pending), model_id(model)
 
     def done(number: int, reply: Reply, seconds: float) -> None:
         key = asked[number]
         replies[key] = reply
         if journal is not None:
-            journal.add(key, str(facts["name"]), pending[key].purpose, reply, seconds)
+            journal.add(key, name, pending[key].purpose, reply, seconds)
 
     if asked:
         settings = {**own, "backend": model.backend, "model": os.path.abspath(model.model)}
-        settings |= {"name": facts["name"], "content": facts["model"]}
+        settings |= {"name": name, "content": facts["model"]}
         settings |= {"max_tokens": model.max_tokens}
         draws = [one.sampling(model.temperature, model.seed) for one in pending.values()]
         numbered = list(zip(range(len(asked)), pending.values(), draws, strict=True))

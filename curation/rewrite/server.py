@@ -25,6 +25,7 @@ from curation.rewrite import faults
 from curation.rewrite.faults import Fault, back_off, fault_of
 from curation.rewrite.journal import journal_of, request_key
 from curation.rewrite.limits import Bucket, Gate
+from curation.rewrite.lineage import model_id
 from curation.stage import pulse
 
 if TYPE_CHECKING:
@@ -203,7 +204,8 @@ class Asking:
         if reply is None:
             reply, seconds = await self.asked(request)
             if self.journal:
-                reply = self.journal.add(key, self.server.model, request.purpose, reply, seconds)
+                name = model_id(self.server)
+                reply = self.journal.add(key, name, request.purpose, reply, seconds)
         self.done += 1
         pulse()
         return reply

@@ -96,4 +96,5 @@ class FakeBackend:
             text = "Educational score: 2"
         if "SLOW" in text:
             time.sleep(0.05)
-        return Reply(text=f"{text} {temperature:g} {seed}", finish="stop")
+        told = f"{text} {temperature:g} {seed}"
+        return Reply(text=told, finish="stop", prompt_tokens=7, completion_tokens=9)
