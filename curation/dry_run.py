@@ -2,8 +2,8 @@
 
 Some rows go through the recipe in a temporary store, with models that only count. What they counted
 is scaled by the bytes of input. A selection by what a model says cannot be made then and lets every
-row pass: what comes after it is an upper bound. Nothing is sent, and nothing is written into the
-user's store.
+row pass: what comes after it is an upper bound. Requests that the store holds the replies to are
+left out of what it takes. Nothing is sent, and nothing is written into the user's store.
 
 Trade-off: many rows are read and some of them tried, for files are often sorted; they are read from
 the beginnings of a few shards, as a compressed file has no other place to begin. What is asked for
@@ -64,6 +64,8 @@ class Estimate:
 
     asks_for    such as a prompt's id with its version; "" where the stage does not say
     documents   rows that reach the step; None where that could not be followed
+    answered    requests that the store holds the replies to; tokens, hours and money are of the
+                others
     tokens_by   by what prompts were measured: the model's tokenizer, or characters
     replies_by  by what the length of replies is known: earlier replies, the prompt, half the limit
     hours       None where nobody knows how fast the model is
@@ -76,6 +78,7 @@ class Estimate:
     asks_for: str
     documents: int | None
     requests: int
+    answered: int
     prompt_tokens: int
     reply_tokens: int
     tokens_by: str
@@ -100,10 +103,11 @@ class DryRun:
         return pl.DataFrame(facts, schema=_SCHEMA, orient="row")
 
 
+_TOKENS = ("prompt_tokens", "reply_tokens")
 _SCHEMA: Mapping[str, Any] = {
     "step": pl.UInt16,
     **dict.fromkeys(("stage", "model", "asks_for"), pl.String),
-    **dict.fromkeys(("documents", "requests", "prompt_tokens", "reply_tokens"), pl.UInt64),
+    **dict.fromkeys((*("documents", "requests", "answered"), *_TOKENS), pl.UInt64),
     **dict.fromkeys(("tokens_by", "replies_by"), pl.String),
     **dict.fromkeys(("hours", "money"), pl.Float64),
 }
@@ -120,7 +124,8 @@ def dry_run(
 ) -> DryRun:
     """Return what a run of the recipe would ask its models, and what that would take.
 
-    store              whose earlier replies tell how long replies are; it need not be there
+    store              whose earlier replies are not asked for again, and tell how long replies
+                       are; it need not be there
     limit              as of the run that is meant: the first so many rows only
     sample             rows to try, of each member of a combined source
     tokens_per_second  of replies, of each model; None for what the store's replies show
@@ -136,10 +141,11 @@ def dry_run(
     parts: dict[int, list[Shard]] = {}
     for shard in recipe.plan(limit=limit).shards:
         parts.setdefault(shard.part, []).append(shard)
-    members = [_Member(recipe, shards, sample) for shards in parts.values()]
+    replies = Path(store) / "replies"
+    members = [_Member(recipe, shards, sample, replies) for shards in parts.values()]
     for member in members:
         member.run()
-    known = _Known(Path(store) / "replies", tokens_per_second, prices)
+    known = _Known(replies, tokens_per_second, prices)
     notes = dict.fromkeys(note for member in members for note in member.notes)
     estimates = tuple(_estimates(recipe, members, known))
     covered = sum(member.covered for member in members)
@@ -163,8 +169,8 @@ class _Member:
     documents  step → rows that reached it
     """
 
-    def __init__(self, recipe: Recipe, shards: Sequence[Shard], sample: int) -> None:
-        self.recipe = recipe
+    def __init__(self, recipe: Recipe, shards: Sequence[Shard], sample: int, replies: Path) -> None:
+        self.recipe, self.replies = recipe, replies
         self.total = sum(shard.bytes for shard in shards)
         self.limit = shards[0].limit if shards[0].limit >= 0 else None
         self.shards = _spread(shards, min(max(sample, _READ_ROWS), self.limit or sys.maxsize))
@@ -228,7 +234,7 @@ class _Member:
         for number, step in enumerate(self.recipe.steps, start=1):
             rests = bool(told & {*step.reads, *getattr(step, "may_read", ())})
             if isinstance(step, Stage):
-                counted, models = _counting(step, number, step)
+                counted, models = _counting(step, number, step, self.replies)
                 if models:
                     self.asked[number] = models[0].asked
                 rests = rests or bool(models)
@@ -272,16 +278,23 @@ def _run(store: Store, recipe: Recipe, shards: tuple[Shard, ...]) -> Build:
     return Build(store, plan.fingerprint)
 
 
-def _counting(step: Any, number: int, holder: Stage) -> tuple[Any, list[CountingModel]]:
+def _counting(
+    step: Any, number: int, holder: Stage, replies: Path
+) -> tuple[Any, list[CountingModel]]:
     """Return a stage whose models, and those of stages inside it, count; and these models."""
     changed: dict[str, Any] = {}
     found: list[CountingModel] = []
     for one in dataclasses.fields(step):
         value = getattr(step, one.name)
         if isinstance(value, Stage):
-            value, inner = _counting(value, number, value)
+            value, inner = _counting(value, number, value, replies)
         elif isinstance(value, Model) and not isinstance(value, type):
-            made = CountingModel(instead_of=value, step=number, typical=_typical(holder))
+            made = CountingModel(
+                instead_of=value,
+                step=number,
+                typical=_typical(holder),
+                replies=_journal(value, replies),
+            )
             value, inner = made, [made]
         else:
             continue
@@ -308,9 +321,13 @@ class _Known:
     def history(self, model: Model) -> History:
         name = model_id(model)
         if name not in self._histories:
-            folder = getattr(model, "journal", "") or self.replies
-            self._histories[name] = read_history(Path(folder), name)
+            self._histories[name] = read_history(_journal(model, self.replies), name)
         return self._histories[name]
+
+
+def _journal(model: Model, replies: Path) -> Path:
+    """Return the folder of a model's replies: its own, or the store's."""
+    return Path(getattr(model, "journal", "") or replies)
 
 
 def _estimates(recipe: Recipe, members: Sequence[_Member], known: _Known) -> Iterator[Estimate]:
@@ -345,10 +362,12 @@ def _estimate(
     accounts = [m.asked.get(number, {}).get(purpose, Asked()) for m in members]
     asked = [*zip(accounts, _weights(step, accounts, members), strict=True)]
     requests = sum(one.requests * scale for one, scale in asked)
-    prompts = sum(one.prompt_tokens * scale for one, scale in asked)
+    answered = _answered(asked, history.replies.get(purpose, 0))
+    left = 1 - answered / (requests or 1)
+    prompts = sum(one.prompt_tokens * scale for one, scale in asked) * left
     limit = sum(one.limit_tokens * scale for one, scale in asked) / (requests or 1)
     mean, by = _reply_tokens(holder, purpose, history, limit)
-    replies = requests * mean
+    replies = requests * left * mean
     rate = known.tokens_per_second or history.tokens_per_second
     prices = known.prices or getattr(holder, "prices", None)
     reached = [(m.documents.get(number), m.scale) for m in members]
@@ -360,13 +379,33 @@ def _estimate(
         asks_for=purpose,
         documents=round(sum(followed)) if len(followed) == len(reached) else None,
         requests=round(requests),
+        answered=round(answered),
         prompt_tokens=round(prompts),
         reply_tokens=round(replies),
         tokens_by="tokenizer" if tokenizer_of(model) else f"characters / {CHARS_PER_TOKEN}",
         replies_by=by,
-        hours=replies / rate / 3600 if rate else None,
-        money=(prompts * prices[0] + replies * prices[1]) / 1e6 if prices and any(prices) else None,
+        hours=replies / rate / 3600 if rate else None if replies else 0.0,
+        money=_money(prompts, replies, prices),
     )
+
+
+def _money(prompts: float, replies: float, prices: tuple[float, float] | None) -> float | None:
+    if prices and any(prices):
+        return (prompts * prices[0] + replies * prices[1]) / 1e6
+    return None if prompts or replies else 0.0
+
+
+def _answered(asked: Sequence[tuple[Asked, float]], kept: int) -> float:
+    """Return how many requests are answered already.
+
+    A run that was killed has answered the beginnings of shards, which are what is tried: the rows
+    of the sample do not speak for all rows, and no more are answered than there are replies.
+
+    asked  accounts, and how often each counts
+    kept   replies in the journal for the same purpose
+    """
+    seen = sum(one.answered for one, scale in asked if scale)
+    return min(sum(one.answered * scale for one, scale in asked), max(kept, seen))
 
 
 def _weights(step: Step, accounts: Sequence[Asked], members: Sequence[_Member]) -> Iterator[float]:
@@ -400,6 +439,11 @@ def _remarks(estimates: Sequence[Estimate]) -> Iterator[str]:
     if not estimates:
         yield "no step of this recipe asks a language model"
         return
+    if answered := sum(one.answered for one in estimates):
+        yield (
+            f"{answered:,} requests are answered already, by replies that the store holds: tokens, "
+            "hours and money are of the others"
+        )
     if any(one.tokens_by != "tokenizer" for one in estimates):
         yield (
             f"prompt tokens are characters / {CHARS_PER_TOKEN} where the model's tokenizer is not "
@@ -423,7 +467,8 @@ def estimate_table(found: DryRun) -> Table:
     table = Table(box=None)
     for title in ("step", "stage", "model", "asks for"):
         table.add_column(title, overflow="fold")
-    for title in ("documents", "requests", "prompt tokens", "reply tokens", "hours", "money"):
+    counts = ("documents", "requests", "answered")
+    for title in (*counts, "prompt tokens", "reply tokens", "hours", "money"):
         table.add_column(title, justify="right")
     table.add_column("replies by")
     for one in found.estimates:
@@ -437,8 +482,7 @@ def estimate_table(found: DryRun) -> Table:
 
 def _figures(estimates: Sequence[Estimate]) -> list[str]:
     counts = [
-        sum(getattr(one, name) for one in estimates)
-        for name in ("requests", "prompt_tokens", "reply_tokens")
+        sum(getattr(one, name) for one in estimates) for name in ("requests", "answered", *_TOKENS)
     ]
     hours = [one.hours for one in estimates if one.hours is not None]
     money = [one.money for one in estimates if one.money is not None]

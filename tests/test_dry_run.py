@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -192,15 +193,61 @@ def test_earlier_replies_tell_how_long_and_how_fast(tmp_path: Path) -> None:
 
 def test_a_run_with_a_model_of_this_machine_is_known_to_a_dry_run(tmp_path: Path) -> None:
     """A folder's replies would be looked up by another name than they were kept under."""
-    texts = [{"text": f"GRADED {n}"} for n in range(20)]
-    source = Jsonl(str(write_jsonl(tmp_path / "a.jsonl", texts)))
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "config.json").write_text("{}")
-    judge = Judge(model=FakeModel(model=str(tmp_path / "model")), retries=0)
+    source, judge = graded(tmp_path, 20)
     Recipe(source=source, steps=[judge]).run(store=tmp_path / "store", workers=0)
     pool.close_all()
     (found,) = run(source, tmp_path, [judge]).estimates
     assert (found.model, found.replies_by) == ("model", "earlier replies")
+
+
+def graded(tmp_path: Path, count: int) -> tuple[Jsonl, Judge]:
+    """Return a source of so many texts, and a judge with a stand-in of its own process."""
+    texts = [{"text": f"GRADED {n:04}"} for n in range(count)]
+    (tmp_path / "model").mkdir(exist_ok=True)
+    (tmp_path / "model" / "config.json").write_text("{}")
+    judge = Judge(model=FakeModel(model=str(tmp_path / "model")), retries=0)
+    return Jsonl(str(write_jsonl(tmp_path / "a.jsonl", texts))), judge
+
+
+def state(folder: Path) -> dict[str, tuple[int, int]]:
+    stats = {str(path): path.stat() for path in folder.rglob("*")}
+    return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
+
+
+def test_what_is_answered_is_not_counted_again(tmp_path: Path) -> None:
+    """A run that was killed at nine tenths would look as if nothing had been paid."""
+    source, judge = graded(tmp_path, 20)
+    whole = run(source, tmp_path, [judge]).estimates[0]
+    Recipe(source=source, steps=[judge]).run(store=tmp_path / "store", workers=0)
+    pool.close_all()
+    before = state(tmp_path / "store")
+    found = run(source, tmp_path, [judge])
+    (done,) = found.estimates
+    assert (done.requests, done.answered) == (20, 20)
+    assert (done.prompt_tokens, done.reply_tokens, done.hours, done.money) == (0, 0, 0.0, 0.0)
+    assert "20 requests are answered already" in found.notes[0]
+    source, judge = graded(tmp_path, 40)
+    half = run(source, tmp_path, [judge], tokens_per_second=1.0, prices=(1.0, 0.0)).estimates[0]
+    assert (half.requests, half.answered, half.reply_tokens) == (40, 20, 20 * 9)
+    assert half.prompt_tokens == pytest.approx(whole.prompt_tokens, rel=0.01)
+    assert half.hours == pytest.approx(20 * 9 / 3600)
+    assert half.money == pytest.approx(half.prompt_tokens / 1e6, rel=0.01)
+    other = Judge(model=replace(judge.model, seed=1), retries=0)  # another draw is not the same
+    assert run(source, tmp_path, [other]).estimates[0].answered == 0
+    assert state(tmp_path / "store") == before
+
+
+def test_no_more_is_answered_than_there_are_replies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The beginning of a file, which is done, would speak for its end."""
+    monkeypatch.setattr("curation.dry_run._READ_ROWS", 50)
+    source, judge = graded(tmp_path, 400)
+    Recipe(source=source, steps=[judge]).run(store=tmp_path / "store", workers=0, limit=100)
+    pool.close_all()
+    (found,) = run(source, tmp_path, [judge], sample=50).estimates
+    assert found.requests == pytest.approx(400, rel=0.05)
+    assert found.answered == 100
 
 
 def test_a_step_that_only_a_models_words_can_satisfy_ends_the_count_there(tmp_path: Path) -> None:

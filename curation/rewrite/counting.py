@@ -1,7 +1,8 @@
 """A model that sends nothing: it counts what is asked, and answers as short as the form allows.
 
-What a reply will cost is known from replies to the same prompt, where a journal holds some, and
-otherwise from what the prompt says of itself.
+A request whose reply a journal holds gets that reply: a run would not ask it again. What any other
+reply will cost is known from replies to the same prompt, where a journal holds some, and otherwise
+from what the prompt says of itself.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import Any
 
 from curation.annotate.model import Model, Reply, Request
 from curation.errors import CurationError
-from curation.rewrite.journal import FILE_NAME
+from curation.rewrite.journal import FILE_NAME, read_reply, request_key
 from curation.rewrite.parse import filler
 from curation.rewrite.schema import example
 
@@ -32,10 +34,12 @@ _FEW_REPLIES = 20
 class Asked:
     """Requests for one purpose.
 
+    answered      those of them that a journal holds the reply to
     limit_tokens  limits of their replies, added up
     """
 
     requests: int = 0
+    answered: int = 0
     prompt_tokens: float = 0.0
     limit_tokens: int = 0
 
@@ -49,26 +53,47 @@ class CountingModel:
     again is not counted: the real model may be understood at once.
 
     typical  tokens of a reply, by purpose
+    replies  folder of a journal, which need not be there
     """
 
     instead_of: Model
     step: int
     typical: Mapping[str, int] = field(default_factory=dict)
+    replies: Path | None = None
     asked: dict[str, Asked] = field(default_factory=dict, compare=False)
 
     def facts(self) -> Mapping[str, object]:
         return {"model": f"counting at step {self.step}"}
 
     def generate(self, requests: Sequence[Request]) -> list[Reply]:
-        first = [request for request in requests if not request.attempt]
-        contents = [content for request in first for _, content in request.messages]
+        known = self._known(requests)
+        first = [n for n, request in enumerate(requests) if not request.attempt]
+        contents = [content for n in first for _, content in requests[n].messages]
         counts = iter(count_tokens(self.instead_of, contents))
-        for request in first:
+        for n in first:
+            request = requests[n]
             account = self.asked.setdefault(request.purpose, Asked())
             account.requests += 1
+            account.answered += n in known
             account.prompt_tokens += sum(next(counts) for _ in request.messages)
             account.limit_tokens += request.max_tokens
-        return [self._reply(request) for request in requests]
+        return [known.get(n) or self._reply(request) for n, request in enumerate(requests)]
+
+    def _known(self, requests: Sequence[Request]) -> dict[int, Reply]:
+        """Return the replies that the journal holds, by the number of the request."""
+        path = None if self.replies is None else self.replies / FILE_NAME
+        if path is None or not path.is_file():
+            return {}
+        facts = self.instead_of.facts()
+        keys = [request_key(facts, request) for request in requests]
+        ask = "select reply from replies where key = ?"
+        try:
+            with closing(_reading(path)) as file:
+                found = [file.execute(ask, (key,)).fetchone() for key in keys]
+        except sqlite3.Error:
+            return {}
+        replies = [None if one is None else read_reply(one[0]) for one in found]
+        return {n: reply for n, reply in enumerate(replies) if reply is not None}
 
     def _reply(self, request: Request) -> Reply:
         if not request.json_schema:
@@ -113,11 +138,13 @@ class History:
     """What is known of a model's earlier replies.
 
     reply_tokens       mean of a reply's tokens, by purpose
+    replies            how many there are, by purpose
     tokens_per_second  of replies, while some were coming in; None where too few are known
     """
 
     reply_tokens: Mapping[str, float] = field(default_factory=dict)
     tokens_per_second: float | None = None
+    replies: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_history(folder: Path, model: str) -> History:
@@ -130,18 +157,21 @@ def read_history(folder: Path, model: str) -> History:
     if not path.is_file():
         return History()
     try:
-        with _reading(path) as file:
+        with closing(_reading(path)) as file:
             means = file.execute(
                 "select purpose, avg(completion_tokens) from replies "
                 "where model = ? and completion_tokens > 0 group by purpose",
                 (model,),
+            ).fetchall()
+            counts = file.execute(
+                "select purpose, count(*) from replies where model = ? group by purpose", (model,)
             ).fetchall()
             gaps = file.execute(_GAPS, (model, _STILL_S)).fetchone()
     except sqlite3.Error:
         return History()
     replies, tokens, seconds = gaps
     rate = tokens / seconds if replies >= _FEW_REPLIES and seconds else None
-    return History({str(purpose): float(mean) for purpose, mean in means}, rate)
+    return History({str(purpose): float(mean) for purpose, mean in means}, rate, dict(counts))
 
 
 #: Stamps are whole seconds: replies, tokens and gaps of one second are those of that second.

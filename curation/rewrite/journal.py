@@ -102,7 +102,7 @@ class Journal:
         """Return a reply that an earlier call was given, or None."""
         with _explaining(self.path), self._lock:
             found = self._file.execute("select reply from replies where key = ?", (key,)).fetchone()
-        return None if found is None else _reply(found[0])
+        return None if found is None else read_reply(found[0])
 
     def add(self, key: str, model: str, purpose: str, reply: Reply, seconds: float) -> Reply:
         """Keep a reply, and return the one that is kept: another process may have been faster.
@@ -165,7 +165,7 @@ def _explaining(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _reply(told: str) -> Reply | None:
+def read_reply(told: str) -> Reply | None:
     """Read a reply; None for one that other versions of the package wrote: it is asked again."""
     try:
         facts = json.loads(told)
