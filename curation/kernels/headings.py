@@ -6,8 +6,8 @@ which stand alone after a blank line: in Markdown such lines are list items and 
 
 A # begins a comment in scripts and YAML, and --- parts documents there. A text that begins with #!
 has no headings. In one of which most lines are "key: value", a line with # is a heading only
-between blank lines, and --- underlines nothing. Lines of one # with text under each of them and
-none of more are comments.
+between blank lines, and --- underlines nothing. Several lines of one # and none of more are
+comments where another line follows on each of them and none of those is a sentence.
 
 B bytes of all documents laid end to end, N documents, H headings, S sections, P entries of paths,
 6 the fields of a heading
@@ -185,14 +185,21 @@ def _kind(data_B: U8, at: int, end: int) -> int:
 
 @numba.njit(cache=True, nogil=True)
 def _are_comments(data_B: U8, end: int, found: list[int], before: int) -> bool:
-    """Say whether lines with # are comments: several, of one # each, and text follows on all."""
+    """Say whether lines with # are comments: several, of one # each, all with commands under them.
+
+    Commands are what is not blank and does not end as a sentence does.
+    """
     if len(found) - before < 12:  # two headings of six fields
         return False
     for h in range(before, len(found), 6):
         at, body = found[h + LINE], found[h + BODY]
         if found[h + LEVEL] != 1 or data_B[_past_spaces(data_B, at, body)] != _HASH:
             return False
-        if body >= end or data_B[body] in (_FEED, _RETURN):
+        last = _line_end(data_B, body, _line_stop(data_B, body, end))
+        if last - body < 2:
+            return False
+        is_word = data_B[last - 2] >= 0x80 or _is_key_byte(data_B[last - 2])
+        if data_B[last - 1] in (_DOT, _BANG, 0x3F) and is_word:  # . ! ?
             return False
     return True
 
@@ -320,9 +327,7 @@ def _is_keyed(data_B: U8, at: int, last: int) -> bool:
     stop = min(last, at + _KEY_BYTES)
     first = at
     while at < stop:
-        byte = data_B[at]
-        is_word = 0x30 <= byte <= 0x39 or 0x41 <= byte <= 0x5A or 0x61 <= byte <= 0x7A
-        if not (is_word or byte in (0x5F, _DASH, _DOT)):  # _
+        if not (_is_key_byte(data_B[at]) or data_B[at] in (0x5F, _DASH, _DOT)):  # _
             break
         at += 1
     return first < at < last and data_B[at] == _COLON and _is_apart(data_B, at + 1, last)
@@ -394,6 +399,11 @@ def _line_end(data_B: U8, at: int, stop: int) -> int:
     while stop > at and data_B[stop - 1] in (_SPACE, _TAB, _RETURN):
         stop -= 1
     return stop
+
+
+@leaf
+def _is_key_byte(byte: int) -> bool:
+    return 0x30 <= byte <= 0x39 or 0x41 <= byte <= 0x5A or 0x61 <= byte <= 0x7A  # 0-9 A-Z a-z
 
 
 @leaf

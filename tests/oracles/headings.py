@@ -45,12 +45,13 @@ def keyed(line: str) -> bool:
 
 
 def are_comments(text: str, found: list[Heading]) -> bool:
-    """Several lines of one # each, all with text in the next line."""
+    """Several lines of one # each, all with another under them that is no sentence."""
     data = text.encode()
     return len(found) > 1 and all(
         level == 1
         and data[line:].lstrip(b" \t").startswith(b"#")
-        and data[body : body + 1] not in (b"", b"\n", b"\r")
+        and len(under := data[body:].split(b"\n")[0].rstrip(b" \t\r")) > 1
+        and not re.search(rb"[A-Za-z0-9\x80-\xff][.!?]$", under)
         for line, level, _, body in found
     )
 
