@@ -41,8 +41,8 @@ class Sections(Rewriter):
     headings, and what stands before the first, has the document's ``title`` for its own, or its
     first line. Titles are shown to 120 characters. Null and blank text makes no row.
 
-    form       "path" puts the path before the text, as a condition to learn the text under; the
-               path comes on top of max_chars
+    form       "path" puts the path before the text, as a condition to learn the text under, unless
+               the text begins with all of its headings; the path comes on top of max_chars
     max_chars  of a piece
 
     reads    text            large_string  any length; null allowed
@@ -78,9 +78,9 @@ class Sections(Rewriter):
             "section_path": found.path.take(pa.array(section_C)),
             "section_number": pa.array(_ordinals(document_C)),
         }
-        # a path that is the text's own first line is not said twice
+        # a path of which all lines stand at the text's beginning is not said twice
         is_said_C = (
-            found.is_line_S[section_C] & np.append(True, np.diff(section_C) > 0)[: len(text)]
+            found.is_said_S[section_C] & np.append(True, np.diff(section_C) > 0)[: len(text)]
         )
         nothing = pa.scalar(None, pa.large_string())
         shown = pc.if_else(to_column(is_said_C), nothing, made["section_path"])
@@ -107,19 +107,20 @@ class Cut(NamedTuple):
     text        large_string  the whole section, its heading in it
     title       large_string
     path        large_string
-    is_line_S   bool[S]       whether the title is the section's first line, for want of another
+    is_said_S   bool[S]       whether all titles of the path stand at the section's beginning
     """
 
     document_S: I64
     text: pa.Array
     title: pa.Array
     path: pa.Array
-    is_line_S: npt.NDArray[np.bool_]
+    is_said_S: npt.NDArray[np.bool_]
 
 
 def sections_of(batch: pa.RecordBatch) -> Cut:
     """Cut the documents of a batch at their headings."""
     from curation.kernels.headings import (
+        BODY,
         TITLE,
         TITLE_STOP,
         cut_sections,
@@ -139,8 +140,11 @@ def sections_of(batch: pa.RecordBatch) -> Cut:
     joined = pc.binary_join(lists, pa.scalar(BETWEEN, pa.large_string()))
     paths = pc.if_else(pa.array(heading_S >= 0), joined, other)
     text = _strings(data, start_S, stop_S)
-    is_line_S = (heading_S < 0) & ~is_valid(stated)
-    return Cut(document_S, text, pc.coalesce(own, other), paths, is_line_S)
+    is_said_S = (heading_S < 0) & ~is_valid(stated)
+    has_path_S = heading_S >= 0
+    outermost_S = path_P[path[:-1][has_path_S]]
+    is_said_S[has_path_S] = heading_H6[outermost_S, BODY] > start_S[has_path_S]
+    return Cut(document_S, text, pc.coalesce(own, other), paths, is_said_S)
 
 
 def _stated_titles(batch: pa.RecordBatch) -> pa.Array:

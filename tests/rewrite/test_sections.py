@@ -48,6 +48,9 @@ _KEYED = [
     "#! x",
     "3 A long Title of words",
     "4 One long line here",
+    "# C",
+    "ls",
+    "All.",
 ]
 _OTHERS = ["", "", " ", "Some text.", "A line", "\r", "\u3000", "x\u2028y"]
 _lines = st.sampled_from(_MARKDOWN + _NUMBERED + _CAPITALS + _KEYED + _OTHERS)
@@ -137,7 +140,7 @@ def test_underlines_number_signs_and_capitals_are_headings() -> None:
         "#hashtag and more",
         "a\n\nUSA\n\nb",
         "#!/bin/sh\n\n# comment\n\necho a\n\n# COMMENT\n\nALL OF IT\n\nend",
-        "# first step\necho a\n\n# second step\necho b",
+        "# first step\necho a\n\n# second step\ncd ..",
         "title: X\nstatus: test\n# a comment\nlevel: low",
         "title: X\nlist:\n  - y\n\n# a comment\nlevel: low",
         "title: X\nlevel: low\n\n# a comment",
@@ -159,6 +162,7 @@ def test_what_is_no_heading_cuts_nothing(text: str) -> None:
         ("# One\na\n\n# Two\n\nb", ["One", "Two"]),
         ("# One\na\n\n## Two\nb", ["One", "One > Two"]),
         ("# One\na\n\n# Two\n", ["One", "Two"]),
+        ("# One\nThis is it.\n# Two\nAnd this", ["One", "Two"]),
         ("# Ports\n\nhttp: 80\nssh: 22\n\n# Hosts\n\na: 1", ["Ports", "Hosts"]),
         ("Note: short\n===\na\n\nPart two: long\n---\nb", ["Note: short"] * 2),
         ("a: 1\nb: 2\n\nFINDINGS\n\nc: 3", ["a: 1", "FINDINGS"]),
@@ -189,8 +193,8 @@ def test_a_document_without_headings_has_its_title_or_its_first_line() -> None:
 
 def test_the_path_stands_before_the_text_where_that_is_wanted() -> None:
     """The published form: the structure is the condition, the chunk what is learnt under it."""
-    (row,) = sections("# A\n## B\nText.", form="path")
-    assert row["text"] == "A > B\n\n# A\n## B\nText."
+    (_, row) = sections("# A\nIt begins.\n## B\nText.", form="path")
+    assert row["text"] == "A > B\n\n## B\nText."
     assert (row["prompt_id"], row["rewriter"], row["model_id"]) == (
         "sections-path@1",
         "Sections@1",
@@ -205,6 +209,14 @@ def test_a_first_line_is_not_said_twice() -> None:
         "One two three.",
         "One two three.\n\nFour five six.",
     ]
+    for text in ("# A\n\nText.", "  # A\n# B\n\nText.", "# A\n## B\nText.", "PART ONE\n\nText."):
+        (row,) = sections(text, form="path")
+        assert row["text"] == text.strip()
+    first, second = sections("# A\nOne two three.\n\nFour five six.", form="path", max_chars=20)
+    assert (first["text"], second["text"]) == ("# A\nOne two three.", "A\n\nFour five six.")
+    rows = sections("Zero.\n# A\nOne.\n# B\nTwo.", None, "# C\nIt.\n## D\nOne.", form="path")
+    texts = ["Zero.", "# A\nOne.", "# B\nTwo.", "# C\nIt.", "C > D\n\n## D\nOne."]
+    assert [row["text"] for row in rows] == texts
     (row,) = sections("One.", titles=["T"], form="path")
     assert row["text"] == "T\n\nOne."
 
