@@ -366,6 +366,34 @@ def test_what_is_asked_at_a_429_is_heeded_by_all_requests(stand: Stand) -> None:
         model.generate([asked("other")])
 
 
+@pytest.mark.parametrize("sign", ["429", "503", "timeout"])
+def test_a_server_that_is_too_busy_is_asked_less_at_a_time(stand: Stand, sign: str) -> None:
+    """A server that is at its end would be kept there by the same number of requests."""
+    model = server(stand, concurrency=16, timeout_s=1.0, retries=0)
+    stand.slow_s = 0.05
+    model.generate(many("SLOW", 80))
+    assert stand.most_at_once == 16
+    if sign == "timeout":
+        stand.slow_s = 1.5
+    else:
+        stand.failing = {int(sign): 1}
+    model.generate([asked("SLOW once")])
+    wait_until(lambda: stand.at_once == 0)
+    stand.most_at_once, stand.slow_s = 0, 0.2
+    model.generate(many("SLOW again", 14))
+    assert 4 <= stand.most_at_once <= 10  # half, and one more a round
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_what_is_asked_again_goes_before_what_was_not_asked_yet(stand: Stand, status: int) -> None:
+    """One row of a long call would be finished hours after the fault, by its last request."""
+    stand.failing, stand.slow_s = {status: 1}, 0.05
+    server(stand, concurrency=1).generate([asked("first"), *many("SLOW", 30)])
+    places = [n for n, text in enumerate(stand.texts()) if text == "first"]
+    assert len(places) == 2
+    assert places[1] < 20
+
+
 def test_a_429_counts_against_no_request(stand: Stand) -> None:
     """A busy hour of a provider would leave error rows."""
     stand.failing, stand.headers = {429: 12, 503: 12}, {}
