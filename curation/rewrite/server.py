@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -31,6 +32,8 @@ from curation.stage import pulse
 if TYPE_CHECKING:
     from curation.rewrite.client import ModelServer
 
+#: What a server may refuse to give → the settings that ask for it.
+Extras = dict[str, dict[str, Any]]
 #: So many requests refused in a row, and it is asked whether the server refuses all.
 DEAD_AFTER = 20
 #: A request that has no fault, which tells whether a fault is the server's.
@@ -44,6 +47,8 @@ _EXTRAS = {
     "logprobs": ("logprob",),
     "response_format": ("response_format", "json_schema", "guided", "grammar", "structured"),
 }
+#: Words by which a server says that it knows schemas, and that this one is wrong.
+_BAD_SCHEMA = re.compile(r"invalid (json[ _]?)?schema|schema is (invalid|not valid)")
 #: Ends by which a server says that it broke off, and not the model.
 _BROKEN_OFF = ("abort", "error", "cancelled")
 #: Characters of a prompt for a token, to guess before an answer what it takes of the limit.
@@ -235,13 +240,18 @@ class Asking:
 
     async def tried(self, request: Request) -> tuple[Reply | Fault, float]:
         """Send a request once; return what came of it, and when it was sent."""
+        try:
+            extras = _extras(request)
+        except ValueError as error:  # not sent: no server would take it
+            told = f"json_schema is no JSON: {faults.shown(error)}"
+            return Fault("row", faults.NO_ANSWER, told), time.monotonic()
         line, prompt = self.line, sum(len(text) for _, text in request.messages)
         taken, used = prompt // _TOKEN_CHARS + request.max_tokens, 0
         await line.clear(taken)
         began = time.monotonic()
         try:
             async with asyncio.timeout(self.server.timeout_s):
-                reply = await self.sent(request)
+                reply = await self.sent(request, extras)
             used = reply.prompt_tokens + reply.completion_tokens or taken
         except (line.openai.OpenAIError, TimeoutError, *_NO_COMPLETION) as error:
             return fault_of(error, self.server.timeout_s), began
@@ -350,12 +360,11 @@ class Asking:
             return 0.0
         return back_off(past.waited - 1)
 
-    async def sent(self, request: Request) -> Reply:
+    async def sent(self, request: Request, wanted: Extras) -> Reply:
         """Send one request; again without an extra that the server refuses.
 
         Raises what the openai package raises, and what reading another form does.
         """
-        wanted = _extras(request)
         refused = self.line.refused
         extras = {n: e for n, e in wanted.items() if (n, str(e)) not in refused}
         while True:
@@ -370,7 +379,7 @@ class Asking:
             refused |= {(n, str(e)) for n, e in wanted.items() if n not in extras}
             return reply
 
-    async def completed(self, request: Request, extras: dict[str, dict[str, Any]]) -> Reply:
+    async def completed(self, request: Request, extras: Extras) -> Reply:
         server = self.server
         temperature, seed = request.sampling(server.temperature, server.seed)
         settings: dict[str, Any] = {server.token_limit: request.max_tokens}
@@ -391,9 +400,9 @@ class Asking:
         return _as_reply(made)
 
 
-def _extras(request: Request) -> dict[str, dict[str, Any]]:
+def _extras(request: Request) -> Extras:
     """Return what a server may refuse to give, by name."""
-    extras: dict[str, dict[str, Any]] = {}
+    extras: Extras = {}
     if request.top_logprobs:
         extras["logprobs"] = {"logprobs": True, "top_logprobs": request.top_logprobs}
     if request.json_schema:
@@ -404,11 +413,13 @@ def _extras(request: Request) -> dict[str, dict[str, Any]]:
     return extras
 
 
-def _refused_extra(error: Any, extras: dict[str, dict[str, Any]]) -> str:
+def _refused_extra(error: Any, extras: Extras) -> str:
     """Return the extra that a server's refusal names, or an empty text."""
     if error.status_code not in (400, 422):
         return ""
     message = str(error).lower()
+    if _BAD_SCHEMA.search(message):
+        return ""
     return next((name for name in extras if any(word in message for word in _EXTRAS[name])), "")
 
 

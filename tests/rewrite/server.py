@@ -38,7 +38,7 @@ class Stand:
     always     status given to all, 200 for a proxy's page; 0 for none
     headers    of answers that are no 200, beside Retry-After at 429
     logprobs   told, ignored (left out), or refused (400)
-    schemas    kept, or refused (400)
+    schemas    kept, refused (400), or found to be wrong (400)
     fault_frac share of requests that meet one of FAULTS, drawn by their number and ``fault_seed``
     faults     fault → how often it was met
     answers    how many were answered
@@ -187,6 +187,8 @@ def answer_to(stand: Stand, body: dict[str, Any]) -> tuple[int, str]:
         return 400, error("logprobs are not supported by this model")
     if stand.schemas == "refused" and body.get("response_format"):
         return 400, error("response_format is not supported")
+    if stand.schemas == "wrong" and body.get("response_format"):
+        return 400, error("Invalid schema for response_format 'reply': 'strin' is no type")
     if "LOSE" in text:
         return 0, ""
     if "REFUSE" in text:
