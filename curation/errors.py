@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -79,6 +81,23 @@ def needed(module: str, extra: str) -> Any:
             found=str(error),
             remedy=f'pip install "curation[{extra}]"',
         ) from error
+
+
+def present(module: str, extra: str, otherwise: str = "") -> None:
+    """Raise the ResourceError of ``needed`` where a module is not installed; nothing is imported.
+
+    otherwise  what remains without it
+    """
+    try:
+        is_there = importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):  # of a module without a spec, such as one put in its place
+        is_there = module in sys.modules
+    if not is_there:
+        remedy = f'pip install "curation[{extra}]"'
+        raise ResourceError(
+            f"the package {module} is not installed.",
+            remedy=f"{remedy}; {otherwise}" if otherwise else remedy,
+        )
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

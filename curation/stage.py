@@ -108,6 +108,18 @@ class Stage:
         found = [getattr(value, "most_workers", None) for value in held]
         return min((count for count in found if isinstance(count, int)), default=None)
 
+    def ready(self) -> None:
+        """Raise ResourceError where the stage could not work here, as far as a glance can tell.
+
+        It is asked before a run reads anything. A model that wants a package, a folder or a GPU
+        has such a method, and speaks for the stage that holds it.
+        """
+        for one in dataclasses.fields(self):
+            value = getattr(self, one.name)
+            asks = None if isinstance(value, type) else getattr(value, "ready", None)
+            if callable(asks):
+                asks()
+
     def examples(self) -> pa.RecordBatch | None:
         """Return rows to try the contract on, where made-up columns would not fit each other."""
         return None

@@ -3,6 +3,8 @@
 A stage holds a model as a setting: a frozen object that can be pickled, with two methods. Those
 that talk to a server stand in ``curation/rewrite/client.py``, those that run a model on this
 machine in ``curation/rewrite/local.py``; a user's own is any frozen dataclass with these methods.
+One that wants what may not be there (a package, a folder, a GPU) may have a third, ``ready()``: it
+raises ResourceError at a glance, before a run reads anything.
 """
 
 from __future__ import annotations

@@ -60,6 +60,7 @@ def run_recipe(
         run = Run(folder, plan, shown)
         try:
             if not run.is_finished():
+                run.ready()
                 with LocalExecutor(folder, plan, count, stall_s) as executor:
                     run.phases(executor)
                 write_record(folder, plan)
@@ -120,6 +121,14 @@ class Run:
             for phase in self.plan.phases
             for group in phase.groups
         )
+
+    def ready(self) -> None:
+        """Raise what a stage that has work to do knows beforehand to stand in its way."""
+        for phase in self.plan.phases:
+            for planned in phase.steps:
+                step, has_work = planned.step, not self.store.holds(planned.group, self.plan.keys)
+                if isinstance(step, Stage) and has_work:
+                    step.ready()
 
     def stopped(self) -> RunStopped:
         """The error that Ctrl-C becomes."""

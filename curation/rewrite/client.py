@@ -24,7 +24,7 @@ from typing import Any, Literal
 from curation.annotate.model import Model as Model
 from curation.annotate.model import Reply as Reply
 from curation.annotate.model import Request as Request
-from curation.errors import RecipeError
+from curation.errors import RecipeError, present
 from curation.rewrite.local import TransformersModel as TransformersModel
 from curation.rewrite.local import VllmModel as VllmModel
 from curation.rewrite.server import Asking
@@ -120,6 +120,10 @@ class ModelServer:
             "seed": self.seed,
             "extra_body": json.loads(self.extra_body or "{}"),
         }
+
+    def ready(self) -> None:
+        """Raise ResourceError without the package that asks; the server is not asked."""
+        present("openai", "llm")
 
     def generate(self, requests: Sequence[Request]) -> list[Reply]:
         if not requests:

