@@ -147,9 +147,7 @@ class Pool:
         self, requests: Sequence[Asked], done: Callable[[int, Reply, float], None], stall_s: float
     ) -> None:
         """Ask all, numbered from 0; ``done`` gets number, reply and seconds of each as it comes."""
-        for place in self._given_up:  # it is tried once more
-            self.failed_loads[place] = _RELOADS
-        self._given_up.clear()
+        self._given_up.clear()  # each is tried once more
         try:
             _Asking(self, requests, done, stall_s).run()
         except BaseException:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -268,6 +269,7 @@ def test_nobody_waits_for_an_engine_to_be_loaded_again(
     """Seven GPUs would idle in every pause of the eighth."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     monkeypatch.setattr(pool, "_RELOAD_PAUSE_S", 3600.0)
+    monkeypatch.setattr(pool, "time", SimpleNamespace(monotonic=time.monotonic))  # no sleep
     model, numbers = model_of(folder), count()
     lost = folder.parent / "lost"
     wait_until(lambda: texts(model, *(f"LOST{next(numbers)}" for _ in range(16))) and lost.exists())
