@@ -159,7 +159,7 @@ def check_line(
         for j in range(k, stop):
             if text.amount_A[j] or text.flag_A[j] & VERSION:
                 _check_number(data_B, text, j, end, table, count_K, place_P2)
-            elif _is_name(text, j, heads) and not _knows_name(data_B, text, j, table):
+            elif _is_name(text, j, heads) and not _knows_name(text, j, table):
                 note(count_K, NAMES, place_P2[2], text.start_A[j], text.stop_A[j])
         k = stop
 
@@ -330,20 +330,18 @@ def _is_name(text: Atoms, k: int, heads: int) -> bool:
 
 
 @leaf
-def _knows_name(data_B: U8, text: Atoms, k: int, table: Table) -> bool:
+def _knows_name(text: Atoms, k: int, table: Table) -> bool:
     """Say whether the source has a name, with one of ENDINGS more or less."""
     value = text.hash_A[k]
     if has(table, value ^ WORD_SALT):
         return True
     for ending in ENDINGS:
-        longer, shorter, at, ends = value, value, text.stop_A[k], True
+        longer, shorter = value, value
         for letter in ending:
             longer = longer * MULTIPLIER + np.uint64(letter)
         for letter in ending[::-1]:
-            at -= 1
             shorter = (shorter - np.uint64(letter)) * _INVERSE
-            ends = ends and at > text.start_A[k] and data_B[at] | 0x20 == letter
-        if has(table, longer ^ WORD_SALT) or (ends and has(table, shorter ^ WORD_SALT)):
+        if has(table, longer ^ WORD_SALT) or has(table, shorter ^ WORD_SALT):
             return True
     return False
 

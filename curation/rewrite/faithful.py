@@ -120,12 +120,18 @@ class Faithful(Annotator):
     taken off first and the rest is judged. Numbers are compared by value ("1,200", "1200.0"; "5%",
     "5 percent"; "three" where a unit follows) and units by meaning; versions, addresses and names
     such as CVE-2024-3094 are whole terms. A name is what has a capital within a sentence, or
-    several; its words have to stand in the source in any case. List numbers, false choices and the
-    words of a task's form do not count.
+    several; its words have to stand in the source in any case, or with another ending ("Japan",
+    "Japanese"). List numbers, false choices and the words of a task's form do not count. A sentence
+    is negated otherwise where two neighbouring words have a negator between them and in the source
+    never have, or the other way round.
 
-    A piece of 40 bytes or more of whose words the source has less than half is shown to py3langid.
-    What is missed: names at a sentence's beginning or in small letters, negation in other words
-    ("fails to", "unsafe"), a number of the source in another place.
+    The piece of a sentence, of 40 bytes or more, with the most words that the source lacks is
+    judged by its script and by py3langid. A rewrite that is its source adds nothing, and fails.
+
+    What is missed: names at a sentence's beginning or in small letters, changed months and
+    languages, negation in other words ("unsafe"), a number of the source in another place, most
+    sentences brought from elsewhere, refusals in words that no list has. What is wrongly said: free
+    paraphrase fails often, by quotes retold, acronyms, and names and numbers that a writer knows.
 
     language    what the rewrites are to be in, as py3langid calls it ("de"), for translations: the
                 checks that compare words are then left out of is_faithful; "" for the source's own

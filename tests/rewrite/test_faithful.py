@@ -334,3 +334,10 @@ def test_amounts_of_money_are_the_same_in_short() -> None:
     assert judged("It cost $2.8 million and 3 billion pounds.", source)["is_faithful"]
     assert judged("It cost $2.8 billion and more.", source)["unsupported_number_count"] == 1
     assert judged("The mountain is 300 metres high.", source)["is_faithful"]
+
+
+def test_the_unit_of_a_range_is_checked() -> None:
+    """A dose of grams would pass for one of milligrams."""
+    source = "Patients take 5-10 mg of it daily."
+    assert judged("They take 5-10 milligrams of it.", source)["unsupported_unit_count"] == 0
+    assert judged("They take 5-10 g of it.", source)["unsupported_unit_count"] == 1
