@@ -144,9 +144,10 @@ _CALL = re.compile(r"([A-Za-z_]\w*)\s*\(\s*")
 _NAME = re.compile(r"([A-Za-z_]\w*)\s*=\s*")
 _PLAIN = re.compile(r"([+-]?\d+|True|False|true|false)\s*")
 _COMMA = re.compile(r",\s*")
-_END = re.compile(r"\)\s*;?\s*(?:#.*)?$")
+#: White space is taken whole (*+) here: tried in every length, it costs its length squared.
+_END = re.compile(r"\)\s*+(?:;\s*+)?(?:#.*)?$")
 #: What stands behind the quote that ends a string: the next argument, or the operation's end.
-_AFTER_STRING = re.compile(r"\s*(?:,\s*\w+\s*=\s*[\"']|,?\s*\)\s*;?\s*(?:#.*)?$)")
+_AFTER_STRING = re.compile(r"\s*+(?:,\s*+\w++\s*+=\s*+[\"']|(?:,\s*+)?\)\s*+(?:;\s*+)?(?:#.*)?$)")
 _ESCAPE = re.compile(r"\\([\"'\\nrt])")
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
 

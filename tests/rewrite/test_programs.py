@@ -211,6 +211,39 @@ def test_a_normalisation_cannot_blow_a_text_up() -> None:
     assert (made.error_count, made.verdict) == (6, "refused")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        'normalize(source_str=""SPACES x',
+        'normalize(source_str="a"SPACES,SPACES)SPACES;SPACES x',
+        'normalize(source_str="a")SPACES;SPACESx',
+        "remove_lines(start=1SPACES, end=2SPACES)SPACES x",
+    ],
+)
+def test_white_space_in_a_program_is_read_once(line: str) -> None:
+    """Half a megabyte of spaces, tried in every length, would hold a run up for an hour."""
+    assert parse(line.replace("SPACES", " " * 500_000)) == Program((), 1)
+
+
+@pytest.mark.parametrize("space", ["", " ", "  \t"])
+def test_white_space_between_the_parts_of_an_operation_says_nothing(space: str) -> None:
+    """An operation that is read in one hand and not in another is done by chance."""
+    parts = ["normalize(", "source_str", "=", '"a"', ",", "target_str", "=", '"b"', ",", ")", ";"]
+    wanted = Program((normalize("a", "b"),), 0)
+    assert parse(space.join(parts)) == wanted
+    assert parse(space.join([*parts[:-3], ")"])) == wanted
+    assert parse(space.join([*parts, "# why"])) == wanted
+
+
+def test_intervals_that_touch_or_overlap_are_one() -> None:
+    """Their errors are counted as one, as published: two would refuse the program."""
+    for second in ("start=9, end=12", "start=7, end=12", "start=4, end=12"):
+        made = execute(TEXT, parse(f"remove_lines(start=3, end=8)\nremove_lines({second})"))
+        assert (made.verdict, made.error_count) == ("refined", 1)
+    apart = execute(TEXT, parse("remove_lines(start=3, end=8)\nremove_lines(start=10, end=12)"))
+    assert (apart.verdict, apart.error_count) == ("refused", 2)
+
+
 def test_great_line_numbers_cost_nothing() -> None:
     """The released executor lists every number of an interval: a trillion of them end the run."""
     made = execute(TEXT, parse("remove_lines(start=3, end=999999999999)"))
