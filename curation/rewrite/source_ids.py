@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import permutations
+from math import factorial
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -34,6 +37,10 @@ ID_CHARS = 120
 #: Set the order of sentences and the places of ids apart from other draws by the same ids: the
 #: first 64 bits of SHA-256 of "order" and of "repeat".
 _ORDER, _REPEAT = np.uint64(0x3EEB7E96E59CE40F), np.uint64(0x25E2B6B106523880)
+#: Orders of so few sentences are counted off and not drawn, so that no two are the same.
+_COUNTED = 8
+#: The step between them: a prime that divides none of the numbers of orders less one.
+_STEP = 1_000_003
 #: Marks that stand before the first word of a sentence and belong to it.
 _OPENING = np.frombuffer(b"\"'([{*_#`<-", dtype=np.uint8)
 _MOST_OPENING = 4
@@ -52,14 +59,17 @@ class SourceIds(Rewriter):
             title, or the row's id, which also stands in for one that is null or blank
     place   none, first, repeat (after 15 % of the sentences, drawn by hash; after the last where
             none is drawn) or last
-    copies  texts with permuted sentences beside the one in order; published: 2
+    copies  texts with permuted sentences beside the one in order, each in an order of its own;
+            published: 2. There are no more than the sentences have orders: a text of one sentence
+            makes one row, one of two makes two
     seed    other seeds draw other places and orders
 
     reads    id            large_string  distinct
              text          large_string  any length; null allowed
     may_read url           large_string
              title         large_string
-    writes   text          large_string  permuted copies follow the text in order
+    writes   text          large_string  permuted copies follow the text in order; those of more
+                                         than eight sentences may be the same by chance, 1 in 10^5
              rewriter      large_string
              prompt_id     large_string  the place of the id
              model_id      large_string  null
@@ -100,38 +110,47 @@ class SourceIds(Rewriter):
         parent_N = np.flatnonzero(values_of(has_text)).astype(np.int64)
         ids = source_ids(kept, self.by)
         hash_N = id_hash(kept["id"], self.seed)
-        text = self._texts(kept["text"], ids, hash_N)
-        times, rows = self.copies + 1, len(kept) * (self.copies + 1)
+        text, times_N = self._texts(kept["text"], ids, hash_N)
+        rows = len(text)
         name = f"source-ids-{self.place}@{self.version}"
         made = {
             "text": text,
             **lineage(self, [name] * rows, None, [self.seed] * rows),
-            "source_id": ids.take(pa.array(np.repeat(np.arange(len(kept)), times))),
+            "source_id": ids.take(pa.array(np.repeat(np.arange(len(kept)), times_N))),
         }
-        return new_rows(self.writes, np.repeat(parent_N, times), made)
+        return new_rows(self.writes, np.repeat(parent_N, times_N), made)
 
-    def _texts(self, text: pa.Array, ids: pa.Array, hash_N: U64) -> pa.Array:
-        """Return a text in order and its permuted copies for each document, one after another."""
+    def _texts(self, text: pa.Array, ids: pa.Array, hash_N: U64) -> tuple[pa.Array, I64]:
+        """Return each document's text in order and its permuted copies, and how many these are."""
         data, offset = bytes_and_offsets(text)
         marks, mark_offset = bytes_and_offsets(_marked(ids))
         # after the documents: a space, then the marks
         buffer = np.concatenate([data, np.frombuffer(b" ", dtype=np.uint8), marks])
         sentences = Sentences.of(data, offset)
         drawn = Pieces(buffer, len(data), len(data) + 1 + mark_offset)
-        for copy in range(self.copies + 1):
-            self._add(drawn, sentences, hash_N, copy)
-        return drawn.joined(len(hash_N) * (self.copies + 1))
+        times_N = 1 + np.minimum(self.copies, _other_orders(sentences.count_N))
+        first_N = np.cumsum(times_N) - times_N
+        for copy in range(int(times_N.max(initial=1))):
+            has_N = times_N > copy
+            self._add(drawn, sentences.of_documents(has_N), hash_N, copy, (first_N + copy, has_N))
+        return drawn.joined(int(times_N.sum())), times_N
 
-    def _add(self, drawn: Pieces, sentences: Sentences, hash_N: U64, copy: int) -> None:
-        """Add the pieces of one text of each document: its sentences, and its id among them."""
+    def _add(
+        self, drawn: Pieces, sentences: Sentences, hash_N: U64, copy: int, rows: tuple[I64, Bool]
+    ) -> None:
+        """Add the pieces of one text of documents: its sentences, and its id among them.
+
+        rows  int64[N] the text's row, bool[N] whether the document has that text
+        """
         from curation.engine.best import mix
 
         document_S, number_S = sentences.document_S, sentences.number_S
-        row_S = document_S * (self.copies + 1) + copy
+        row_S = rows[0][document_S]
         chance_S = hash_N[document_S] ^ mix(number_S.astype(np.uint64), copy)
         place_S = number_S
         if copy:
             place_S = _ranked(row_S, mix(chance_S ^ _ORDER, 0))
+            _count_off(place_S, sentences, mix(hash_N ^ _ORDER, 0), copy)
         is_last_S = place_S == sentences.count_N[document_S] - 1
         drawn.add(row_S, 4 * place_S + 1, sentences.start_S, sentences.end_S)
         spaces = (drawn.space, drawn.space + 1)
@@ -139,9 +158,9 @@ class SourceIds(Rewriter):
             drawn.add_same(row_S[~is_last_S], 4 * place_S[~is_last_S] + 3, *spaces)
         else:
             drawn.add(row_S, 4 * place_S + 3, sentences.end_S, sentences.stop_S, ~is_last_S)
-        row_N = np.arange(len(hash_N)) * (self.copies + 1) + copy
         if self.place == "first":
-            drawn.add_marks(row_N, np.full(len(row_N), -2), np.arange(len(row_N)))
+            row_N = rows[0][rows[1]]
+            drawn.add_marks(row_N, np.full(len(row_N), -2), np.flatnonzero(rows[1]))
             drawn.add_same(row_N, np.full(len(row_N), -1), *spaces)
         elif self.place != "none":
             at = is_last_S
@@ -211,6 +230,36 @@ class Sentences:
         end_S = trim_ends(data, start_S, stop_S)
         count_N = np.bincount(document_S, minlength=len(offset) - 1)
         return cls(document_S, number_S, start_S, end_S, stop_S, count_N)
+
+    def of_documents(self, is_wanted_N: Bool) -> Sentences:
+        """Return the sentences of some documents; documents keep their numbers."""
+        is_wanted_S = is_wanted_N[self.document_S]
+        names = ("document_S", "number_S", "start_S", "end_S", "stop_S")
+        return replace(self, **{name: getattr(self, name)[is_wanted_S] for name in names})
+
+
+def _other_orders(count_N: I64) -> I64:
+    """Return in how many other orders so many sentences can stand; no more than are counted off."""
+    orders = np.array([factorial(count) - 1 for count in range(_COUNTED + 1)])
+    orders_N: I64 = orders[np.minimum(count_N, _COUNTED)]
+    return np.where(count_N > _COUNTED, np.iinfo(np.int64).max, orders_N)
+
+
+def _count_off(place_S: I64, sentences: Sentences, hash_N: U64, copy: int) -> None:
+    """Put the sentences of short documents into the next of their orders, other than the text's."""
+    count_S = sentences.count_N[sentences.document_S]
+    for count in range(2, _COUNTED + 1):
+        at = np.flatnonzero(count_S == count)
+        others = factorial(count) - 1
+        first = hash_N[sentences.document_S[at]] % np.uint64(others)
+        which = 1 + (first.astype(np.int64) + copy * _STEP) % others
+        place_S[at] = _orders(count)[which, sentences.number_S[at]]
+
+
+@cache
+def _orders(count: int) -> npt.NDArray[np.int8]:
+    """Return all orders of so many sentences, the ascending one first."""
+    return np.array([*permutations(range(count))], dtype=np.int8)
 
 
 def _sentence_starts(data: U8, offset: I64) -> tuple[I64, I64]:
