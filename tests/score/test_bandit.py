@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -218,8 +218,7 @@ def test_what_a_judge_spends_inside_is_in_the_account(
         write_jsonl(tmp_path / f"{part}.jsonl", ({"text": text} for text in texts[part::2]))
     with standing() as stand:
         model = ModelServer(model="m", base_url=stand.url, retries=0)
-        other = replace(model, temperature=0.1)  # equal requests would be asked once
-        scorer = Judge(model=other, name="inner", prices=(1e6, 0.0))
+        scorer = Judge(model=model, name="inner", prices=(1e6, 0.0))
         chosen = ClusterBandit(scorer=scorer, scorer_column="inner_grade", budget=24, rounds=3)
         steps = [HashedEmbedding(dims=16), Clusters(clusters=3), chosen, Judge(model=model)]
         source = Jsonl(str(tmp_path / "*.jsonl"))
