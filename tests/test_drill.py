@@ -291,6 +291,7 @@ def test_a_stopped_run_says_how_to_go_on_and_does(
 # ---------------------------------------------------------------- a full disk
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_files_that_may_not_grow_end_the_run_and_it_goes_on_later(
     place: Path, calm_bulk: Path, workers: str

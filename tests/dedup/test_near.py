@@ -272,6 +272,7 @@ def test_one_document_a_million_times(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- memory, contract, settings
 
 
+@pytest.mark.slow
 def test_little_memory_gives_the_same_groups_by_way_of_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

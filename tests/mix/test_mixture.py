@@ -258,6 +258,7 @@ def test_the_manifest_says_what_a_set_of_tokens_holds(tmp_path: Path) -> None:
     assert beside < 5, "copies of a document follow each other"
 
 
+@pytest.mark.slow
 def test_tokens_are_counted_as_the_tokenizer_encodes_them(tmp_path: Path) -> None:
     """A budget in tokens would be one of something else."""
     byte_tokenizer().save(tmp_path)
