@@ -75,9 +75,12 @@ class Stage:
         return ()
 
     def identity(self) -> dict[str, object]:
-        """Return the stage's part of its fingerprint: class, version, settings, files."""
+        """Return the stage's part of its fingerprint: class, version, settings, files.
+
+        A setting that has ``facts()``, such as a language model, is known by what these say.
+        """
         lasting = [f.name for f in dataclasses.fields(self) if f.name not in self.incidental]
-        settings = {name: getattr(self, name) for name in lasting}
+        settings = {name: _known_by(getattr(self, name)) for name in lasting}
         facts: dict[str, object] = {
             "stage": f"{type(self).__module__}.{type(self).__qualname__}",
             "version": self.version,
@@ -513,6 +516,12 @@ def _as_array(values: Any, kind: pa.DataType) -> pa.Array:
 
 
 # ---------------------------------------------------------------- settings and identity
+
+
+def _known_by(value: object) -> object:
+    """Return what a setting is known by: its own facts, or itself."""
+    facts = getattr(value, "facts", None)
+    return facts() if callable(facts) and not isinstance(value, type) else value
 
 
 def _check_types(stage: Stage) -> None:

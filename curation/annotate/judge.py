@@ -102,14 +102,6 @@ class Judge(Annotator):
                     remedy="give the judge another name",
                 )
 
-    def identity(self) -> dict[str, object]:
-        """Know the model and the rubric by what decides the replies."""
-        facts = super().identity()
-        settings = facts["settings"]
-        assert isinstance(settings, dict)
-        told = {"model": self.model.facts(), "rubric": self.rubric.facts()}
-        return {**facts, "settings": {**settings, **told}}
-
     def annotate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         text = cut_text(batch["text"], self.max_chars, self.rubric.cut)
         is_asked = pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(text), ""), False)

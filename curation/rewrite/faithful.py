@@ -217,13 +217,12 @@ class Faithful(Annotator):
         return (langid_file(),)
 
     def identity(self) -> dict[str, object]:
-        """Know the model by what decides its replies."""
+        """Know what a second model is asked by its words."""
         facts = super().identity()
         settings = facts["settings"]
         assert isinstance(settings, dict)
-        told = {"model": None if self.model is None else self.model.facts()}
         rubric = SUPPORTED.facts() if self.model is not None else None
-        return {**facts, "settings": {**settings, **told, "rubric": rubric}}
+        return {**facts, "settings": {**settings, "rubric": rubric}}
 
     def annotate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         made, terms = _measured(batch, self.copy_words, self.language)

@@ -121,12 +121,12 @@ class Generate(Rewriter):
         return {one.name: one.typical_tokens for one in self.asked()}
 
     def identity(self) -> dict[str, object]:
-        """Know the model by what decides its replies, and the prompts by their words."""
+        """Know the prompts by their words."""
         facts = super().identity()
         settings = facts["settings"]
         assert isinstance(settings, dict)
-        told = {"model": self.model.facts(), "prompts": [one.facts() for one in self.asked()]}
-        return {**facts, "settings": {**settings, **told}}
+        prompts = [one.facts() for one in self.asked()]
+        return {**facts, "settings": {**settings, "prompts": prompts}}
 
     def rewrite(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         parents, passages = self._passages(batch)

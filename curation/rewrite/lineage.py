@@ -9,16 +9,10 @@ import pyarrow as pa
 
 from curation.annotate.model import Model
 from curation.arrow import to_column
-from curation.columns import columns
 from curation.stage import Stage
 
 #: What every rewriter of this folder that composes text writes.
 LINEAGE: tuple[str, ...] = ("rewriter", "prompt_id", "model_id", "rewrite_seed")
-
-
-def lineage_columns() -> pa.Schema:
-    """Return the schema of the lineage columns."""
-    return columns(*LINEAGE)
 
 
 def lineage(
@@ -39,6 +33,12 @@ def lineage(
         "model_id": pa.array([asked] * rows, kind),
         "rewrite_seed": to_column(np.array(seeds, dtype=np.int64)),
     }
+
+
+def model_seed(model: Model) -> int:
+    """Return the seed that a model's draws go by; 0 where it has none."""
+    seed = model.facts().get("seed")
+    return seed if isinstance(seed, int) else 0
 
 
 def model_id(model: Model) -> str:

@@ -18,8 +18,9 @@ from curation.columns import columns
 from curation.errors import RecipeError, ResourceError
 from curation.rewrite.forms import forms, forms_hash
 from curation.rewrite.lineage import LINEAGE, lineage
+from curation.rewrite.made import new_rows
 from curation.rewrite.templates import TEMPLATES_ID
-from curation.stage import PARENT, Rewriter
+from curation.stage import Rewriter
 
 if TYPE_CHECKING:
     from curation.kernels.compose import Layout
@@ -77,6 +78,7 @@ class ReadingComprehension(Rewriter):
     reads: ClassVar[tuple[str, ...]] = ("id", "text")
     may_read: ClassVar[tuple[str, ...]] = ("title", "keywords")
     writes: ClassVar[pa.Schema] = columns("text", "task_count", *COUNTS, *LINEAGE)
+    incidental: ClassVar[tuple[str, ...]] = ("keywords",)  # the list is known by its content
 
     #: File of domain words, one a line; without it, the row's own in ``keywords`` are used.
     keywords: str = ""
@@ -108,12 +110,8 @@ class ReadingComprehension(Rewriter):
         return (self.keywords,) if self.keywords else ()
 
     def identity(self) -> dict[str, object]:
-        """Return the identity with the templates and without the path of the word list."""
-        facts = super().identity()
-        settings = facts["settings"]
-        assert isinstance(settings, dict)
-        settings = {name: value for name, value in settings.items() if name != "keywords"}
-        return {**facts, "settings": settings, "templates": [TEMPLATES_ID, forms_hash()]}
+        """Return the identity with the templates."""
+        return {**super().identity(), "templates": [TEMPLATES_ID, forms_hash()]}
 
     def rewrite(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         from curation.kernels.compose import compose
@@ -167,11 +165,7 @@ class ReadingComprehension(Rewriter):
         made |= {name: to_column(counts[:, kind]) for kind, name in enumerate(COUNTS)}
         rows = len(parent)
         made |= lineage(self, [TEMPLATES_ID] * rows, None, [self.seed] * rows)
-        schema = pa.schema([pa.field(PARENT, pa.int32()), *self.writes])
-        arrays = [made[name] for name in self.writes.names]
-        return pa.RecordBatch.from_arrays(
-            [to_column(parent.astype(np.int32)), *arrays], schema=schema
-        )
+        return new_rows(self.writes, parent, made)
 
 
 def word_list(path: str) -> U64:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from curation.annotate.model import Model, Reply, Request
 from curation.columns import columns
 from curation.errors import RecipeError
-from curation.rewrite.lineage import LINEAGE, lineage
+from curation.rewrite.lineage import LINEAGE, lineage, model_seed
 from curation.rewrite.made import new_rows
 from curation.rewrite.programs import (
     Program,
@@ -186,12 +186,11 @@ class Refine(Rewriter):
             )
 
     def identity(self) -> dict[str, object]:
-        """Know the model and the prompt by what decides the replies."""
+        """Know the prompt by its words."""
         facts = super().identity()
         settings = facts["settings"]
         assert isinstance(settings, dict)
-        told = {"model": self.model.facts(), "prompt": asdict(PROMPTS[self.prompt])}
-        return {**facts, "settings": {**settings, **told}}
+        return {**facts, "settings": {**settings, "prompt": asdict(PROMPTS[self.prompt])}}
 
     def rewrite(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         documents = _Documents(self, [text or "" for text in batch["text"].to_pylist()])
@@ -204,11 +203,11 @@ class Refine(Rewriter):
         return new_rows(self.writes, rows, made, documents.failed)
 
     def _columns(self, rows: Sequence[Refined]) -> dict[str, pa.Array]:
-        prompt_id, seed = PROMPTS[self.prompt].name, self.model.facts().get("seed")
-        seeds = [seed if isinstance(seed, int) else 0] * len(rows)
+        prompt_ids = [PROMPTS[self.prompt].name] * len(rows)
+        seeds = [model_seed(self.model)] * len(rows)
         counts = ("error_count", "removed_line_count", "normalize_count")
         return {
-            **lineage(self, [prompt_id] * len(rows), self.model, seeds),
+            **lineage(self, prompt_ids, self.model, seeds),
             "text": pa.array([row.text for row in rows], pa.large_string()),
             "refine_verdict": pa.array([row.verdict for row in rows], pa.large_string()),
             **{

@@ -15,7 +15,7 @@ from curation.annotate.judge import unread_reply
 from curation.annotate.model import Model, Reply, Request
 from curation.columns import columns
 from curation.errors import RecipeError
-from curation.rewrite.lineage import LINEAGE, lineage
+from curation.rewrite.lineage import LINEAGE, lineage, model_seed
 from curation.rewrite.made import new_rows
 from curation.rewrite.sections import BETWEEN, SECTION, Form, check_form, in_form, pieces
 from curation.stage import Rewriter
@@ -133,12 +133,11 @@ class Structure(Rewriter):
             raise RecipeError("Structure takes no retries below 0.", found=f"{self.retries}")
 
     def identity(self) -> dict[str, object]:
-        """Know the model and the prompt by what decides the replies."""
+        """Know the prompt by its words."""
         facts = super().identity()
         settings = facts["settings"]
         assert isinstance(settings, dict)
-        told = {"model": self.model.facts(), "prompt": asdict(STRUCTURE)}
-        return {**facts, "settings": {**settings, **told}}
+        return {**facts, "settings": {**settings, "prompt": asdict(STRUCTURE)}}
 
     def rewrite(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         parent_C, text = pieces(batch["text"], self.max_chars)
@@ -148,8 +147,7 @@ class Structure(Rewriter):
         kept = [at for at, parent in enumerate(asking.parents) if parent not in asking.failed]
         parents = [asking.parents[at] for at in kept]
         first = {parent: at for at, parent in reversed([*enumerate(parents)])}
-        seed = self.model.facts().get("seed")
-        seeds = [seed if isinstance(seed, int) else 0] * len(kept)
+        seeds = [model_seed(self.model)] * len(kept)
         made = {
             **lineage(self, [STRUCTURE.name] * len(kept), self.model, seeds),
             "section_title": pa.array([titles[at] for at in kept], pa.large_string()),

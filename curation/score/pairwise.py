@@ -180,13 +180,12 @@ class Pairwise(Reducer):
                 raise RecipeError(f"Pairwise: {law}.", found=str(self))
 
     def identity(self) -> dict[str, object]:
-        """Know the model by what decides its replies, and the criteria by their words."""
+        """Know the criteria by their words."""
         facts = super().identity()
         settings = facts["settings"]
         assert isinstance(settings, dict)
         criteria = [asdict(criterion) for criterion in self.criteria]
-        told = {"model": self.model.facts(), "criteria": criteria}
-        return {**facts, "settings": {**settings, **told}}
+        return {**facts, "settings": {**settings, "criteria": criteria}}
 
     def reduce(self, rows: Rows) -> Iterator[pa.RecordBatch]:
         hash_N, is_text_N = _survey(rows, self.seed)

@@ -32,11 +32,6 @@ class Ask(Rewriter):
 
     model: Model
 
-    def identity(self) -> dict[str, object]:
-        """Know the model by what decides its replies."""
-        facts = super().identity()
-        return {**facts, "settings": {"model": self.model.facts()}}
-
     def rewrite(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Ask all; replies come beside their texts."""
         texts = batch["text"].to_pylist()
