@@ -46,6 +46,16 @@ def from_bytes_and_offsets(
     return pa.Array.from_buffers(kind, len(offset) - 1, buffers)
 
 
+def strings_between(data: U8, start: I64, stop: I64) -> pa.Array:
+    """Return a large string column of pieces of bytes, copied.
+
+    start, stop  int64[C]  first byte of each piece, and byte after its last
+    """
+    from curation.kernels.chunks import copy_pieces
+
+    return from_bytes_and_offsets(*copy_pieces(data, start, stop), pa.large_string())
+
+
 def is_valid(array: pa.Array) -> Bool_N:
     """Return bool[N]: False where the column is null."""
     if array.null_count == 0:

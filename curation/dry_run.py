@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from curation.annotate.costs import money_for
 from curation.annotate.model import Model
 from curation.build import Build
 from curation.engine.local import LocalExecutor
@@ -44,7 +45,7 @@ from curation.rewrite.counting import (
 )
 from curation.rewrite.lineage import model_id
 from curation.sources.covered import covered_bytes
-from curation.stage import Reducer, Rewriter, Shard, Stage
+from curation.stage import REPLIES_FOLDER, Reducer, Rewriter, Shard, Stage
 from curation.store import Store
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def dry_run(
     parts: dict[int, list[Shard]] = {}
     for shard in recipe.plan(limit=limit).shards:
         parts.setdefault(shard.part, []).append(shard)
-    replies = Path(store) / "replies"
+    replies = Path(store) / REPLIES_FOLDER
     members = [_Member(recipe, shards, sample, replies) for shards in parts.values()]
     for member in members:
         member.run()
@@ -391,7 +392,8 @@ def _estimate(
 
 def _money(prompts: float, replies: float, prices: tuple[float, float] | None) -> float | None:
     if prices and any(prices):
-        return (prompts * prices[0] + replies * prices[1]) / 1e6
+        cost: float = money_for(prompts, replies, prices)
+        return cost
     return None if prompts or replies else 0.0
 
 

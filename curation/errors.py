@@ -14,8 +14,11 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import os
+import signal
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 
@@ -104,3 +107,17 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """Return ``did you mean 'x'?`` for the known word nearest to a mistyped one, or ``""``."""
     found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"did you mean '{found[0]}'?" if found else ""
+
+
+def python_path() -> str:
+    """Return the PYTHONPATH under which a process of ours finds this very package."""
+    package = str(Path(__file__).resolve().parents[1])
+    return os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+def death(code: int) -> str:
+    """Return how a process ended, in words, from its return code as ``subprocess`` gives it."""
+    if code >= 0:
+        return f"exit status {code}"
+    name = signal.Signals(-code).name
+    return f"{name} (out of memory, or killed from outside)" if name == "SIGKILL" else name

@@ -394,6 +394,8 @@ class Counters(Protocol):
 PULSE: Counters = array("q", [0])
 
 
+#: Folder of a store in which replies of language models are kept (rewrite/journal.py).
+REPLIES_FOLDER = "replies"
 #: Where replies of language models are kept while a run works: STORE/replies; "" outside of runs.
 REPLIES = ""
 

@@ -70,11 +70,11 @@ def ablation(  # noqa: PLR0913  the flags of the experiment
     measured_pieces = find_function(f"{base_file}:measured_pieces")
     text = Jsonl(domain, source_field="source")
     data = {
-        "raw": Recipe(source=text, steps=_for_training()),
-        "cleaned": Recipe(source=text, steps=[*_for_training(), *_cleaning()]),
+        "raw": Recipe(source=text, steps=for_training()),
+        "cleaned": Recipe(source=text, steps=[*for_training(), *_cleaning()]),
         "deduplicated": Recipe(
             source=text,
-            steps=[*_for_training(), *_cleaning(), *_without_copies()],
+            steps=[*for_training(), *_cleaning(), *_without_copies()],
         ),
         "general": general_text(general),
     }
@@ -85,7 +85,7 @@ def ablation(  # noqa: PLR0913  the flags of the experiment
         Arm(name="cleaned, half replay", schedule=Schedule.replay("cleaned", "general", share=0.5)),
     ]
     if other:
-        data["other"] = Recipe(source=Jsonl(other, source_field="source"), steps=_for_training())
+        data["other"] = Recipe(source=Jsonl(other, source_field="source"), steps=for_training())
         arms.append(Arm(name="another domain", schedule=Schedule.plain("other")))
     return Ablation(
         base=find_function(f"{base_file}:base")(
@@ -104,13 +104,13 @@ def ablation(  # noqa: PLR0913  the flags of the experiment
         held_out={
             "domain": Recipe(
                 source=text,
-                steps=[*_held_out(), measured_pieces()],
+                steps=[*held_out(), measured_pieces()],
             ),
             "general": general_text(general, held_out=True),
         },
         tasks=(*tasks, *general_tasks),
         domain=("domain", *map(task_name, tasks)),
-        probe=Recipe(source=text, steps=_held_out()) if probe_items else None,
+        probe=Recipe(source=text, steps=held_out()) if probe_items else None,
         probe_items=probe_items,
         most_items=most_items,
     )
@@ -120,11 +120,13 @@ def _split() -> list[Step]:
     return [MinHashSketch(), NearDuplicates(), HeldOut(frac=0.05, by="group_id")]
 
 
-def _for_training() -> list[Step]:
+def for_training() -> list[Step]:
+    """Keep a domain's documents that are not held out, whole groups of near-duplicates apart."""
     return [*_split(), keep(~col("held_out"), because="held out")]
 
 
-def _held_out() -> list[Step]:
+def held_out() -> list[Step]:
+    """Keep what is held out of a domain's documents, one of each group of near-duplicates."""
     return [
         *_split(),
         keep(col("held_out"), because="for training"),

@@ -19,18 +19,13 @@ from typing import Literal
 from curation import (
     Ablation,
     Arm,
-    HeldOut,
     Instructions,
     Jsonl,
-    MinHashSketch,
-    NearDuplicates,
     Normalize,
     ReadingComprehension,
     Recipe,
     Schedule,
     Training,
-    col,
-    keep,
 )
 from curation.ablate.arms import task_name
 from curation.recipe import Step
@@ -78,10 +73,13 @@ def reading_ablation(  # noqa: PLR0913  the flags of the experiment
     base_file = Path(__file__).with_name("base.py")
     general_text = find_function(f"{base_file}:general_text")
     measured_pieces = find_function(f"{base_file}:measured_pieces")
+    ablation_file = Path(__file__).with_name("ablation.py")
+    for_training = [*find_function(f"{ablation_file}:for_training")(), Normalize()]
+    held_out = find_function(f"{ablation_file}:held_out")()
     text = Jsonl(domain, source_field="source", columns=(("title", "string"),))
     data = {
-        "raw": Recipe(source=text, steps=_for_training()),
-        "mined": Recipe(source=text, steps=[*_for_training(), *_mining(general[0], seed)]),
+        "raw": Recipe(source=text, steps=for_training),
+        "mined": Recipe(source=text, steps=[*for_training, *_mining(general[0], seed)]),
         "general": general_text(general),
     }
     if instructions:
@@ -101,7 +99,7 @@ def reading_ablation(  # noqa: PLR0913  the flags of the experiment
         ),
         repetitions=repetitions,
         held_out={
-            "domain": Recipe(source=text, steps=[*_held_out(), measured_pieces()]),
+            "domain": Recipe(source=text, steps=[*held_out, measured_pieces()]),
             "general": general_text(general, held_out=True),
         },
         tasks=(*tasks, *general_tasks),
@@ -134,19 +132,3 @@ def _mining(general: str, seed: int) -> list[Step]:
     pipeline = Path(__file__).with_name("reading_comprehension.py")
     keyword_steps = find_function(f"{pipeline}:keyword_steps")
     return [*keyword_steps(general), ReadingComprehension(seed=seed)]
-
-
-def _split() -> list[Step]:
-    return [MinHashSketch(), NearDuplicates(), HeldOut(frac=0.05, by="group_id")]
-
-
-def _for_training() -> list[Step]:
-    return [*_split(), keep(~col("held_out"), because="held out"), Normalize()]
-
-
-def _held_out() -> list[Step]:
-    return [
-        *_split(),
-        keep(col("held_out"), because="for training"),
-        keep(col("duplicate_of").is_null(), because="near duplicate"),
-    ]

@@ -76,6 +76,14 @@ def added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
     return {sum_name: one.get(sum_name, 0) + other.get(sum_name, 0) for sum_name in _SUMS}
 
 
+def money_for(prompts: Any, replies: Any, prices: tuple[float, float]) -> Any:
+    """Return what tokens of prompts and of replies cost, numbers or polars expressions.
+
+    prices  money for a million tokens of each
+    """
+    return (prompts * prices[0] + replies * prices[1]) / 1e6
+
+
 def show_cost(row: Mapping[str, Any]) -> str:
     """Return one row of ``judge_costs`` as a line for people."""
     money = f", {row['money']:,.2f} in money" if row["money"] else ""
@@ -115,5 +123,5 @@ def _row(
     price: tuple[float, float] | None,
 ) -> dict[str, object]:
     tokens = (spent["prompt_tokens"], spent["completion_tokens"])
-    money = None if price is None else (tokens[0] * price[0] + tokens[1] * price[1]) / 1e6
+    money = None if price is None else money_for(*tokens, price)
     return {"step": step["step"], "stage": step["name"], "name": name, **spent, "money": money}

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -38,7 +37,7 @@ from curation.engine.guard import (
 )
 from curation.engine.plan import Plan
 from curation.engine.task import Done, Task, run_task
-from curation.errors import CurationError, RecipeError, ResourceError
+from curation.errors import CurationError, RecipeError, ResourceError, death, python_path
 from curation.recipe import step_name
 from curation.stage import attempt
 from curation.store import Store
@@ -62,7 +61,7 @@ class Worker:
                 [sys.executable, "-m", "curation.engine.worker", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                env={"POLARS_MAX_THREADS": "1", **os.environ, "PYTHONPATH": _python_path()},
+                env={"POLARS_MAX_THREADS": "1", **os.environ, "PYTHONPATH": python_path()},
                 process_group=0,
             )
         self.connection = Connection(ours.detach())
@@ -224,11 +223,11 @@ class LocalExecutor:
             if self._failed_starts > 3 * self.workers:
                 raise ResourceError(
                     "worker processes end before they take any work.",
-                    found=_death(code),
+                    found=death(code),
                     remedy="run with --workers 0 to see what happens",
                 )
             return
-        reason = "made its worker hang" if worker.stalled else f"ended its worker: {_death(code)}"
+        reason = "made its worker hang" if worker.stalled else f"ended its worker: {death(code)}"
         where = (worker.slots[STEP], worker.slots[BATCH], worker.slots[ROW])
         queue.appendleft(self._retry(task, where, reason, worker.stalled))
 
@@ -261,15 +260,3 @@ class LocalExecutor:
             files=", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else ""),
             remedy="give it more memory or fewer --workers, or take the file out of the pattern",
         )
-
-
-def _death(code: int) -> str:
-    if code >= 0:
-        return f"exit status {code}"
-    name = signal.Signals(-code).name
-    return f"{name} (out of memory, or killed from outside)" if name == "SIGKILL" else name
-
-
-def _python_path() -> str:
-    package = str(Path(__file__).resolve().parents[2])
-    return os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])

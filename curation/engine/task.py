@@ -48,7 +48,7 @@ def run_task(store: Store, plan: Plan, task: Task, slots: Counters) -> Done:
     """Do a task in this process; CurationError for everything that is no row's fault."""
     phase = plan.phases[task.phase]
     slots[STEP] = 0
-    contract.REPLIES = str(store.path / "replies")
+    contract.REPLIES = str(store.path / contract.REPLIES_FOLDER)
     done, error = attempt(_run, store, plan, task, Watch(slots, task.quarantine))
     contract.REPLIES = ""
     if isinstance(error, OSError | CurationError | MustComputeError):

@@ -12,6 +12,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from curation.kernels.leaf import leaf
+from curation.kernels.unicode import before
 from curation.kernels.words import KIND, LETTER, space_width
 
 U8 = npt.NDArray[np.uint8]
@@ -169,19 +171,22 @@ def after_chars(data_B: U8, at: int, stop: int, chars: int) -> int:
     return at
 
 
-@numba.njit(cache=True, nogil=True)
+@leaf
 def skip_space(data_B: U8, at: int, stop: int) -> int:
-    """Return where the white space from ``at`` on ends."""
-    return space_run(data_B, at, stop)[0] if at < stop else at
+    """Return the first place from ``at`` on that is no white space, or ``stop``."""
+    while at < stop:
+        width = space_width(data_B, at, stop)
+        if width == 0:
+            break
+        at += width
+    return at
 
 
-@numba.njit(cache=True, nogil=True)
+@leaf
 def trim_end(data_B: U8, start: int, stop: int) -> int:
     """Return where the last character before ``stop`` that is not white space ends."""
     while stop > start:
-        at = stop - 1
-        while at > start and data_B[at] & 0xC0 == 0x80:
-            at -= 1
+        at = before(data_B, stop, start)
         if space_width(data_B, at, stop) == 0:
             break
         stop = at

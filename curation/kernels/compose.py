@@ -17,8 +17,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from curation.kernels.chunks import skip_space, trim_end
 from curation.kernels.leaf import leaf
-from curation.kernels.sentences import skip_space, trim_end
 from curation.kernels.task_choice import (
     COMPLETION,
     FRAME_BOTH,

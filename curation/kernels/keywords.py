@@ -22,6 +22,7 @@ from curation.kernels.english import MULTIPLIER, SEED, hash_text
 from curation.kernels.leaf import leaf
 from curation.kernels.mining_patterns import skip_white, white_width
 from curation.kernels.unicode import LETTER, decode, flag_table
+from curation.kernels.words import entry_table, fill_entries, is_entry
 
 U8 = npt.NDArray[np.uint8]
 U32 = npt.NDArray[np.uint32]
@@ -42,10 +43,7 @@ _LOWERED[0x41:0x5B] += 0x20
 
 def keyword_table(words: Iterable[str]) -> U64:
     """Return uint64[D]: the words' hashes in an open table, a power of two of slots."""
-    hashes = {hash_text(word) for word in words if word}
-    entry_D = np.zeros(1 << (2 * len(hashes)).bit_length(), dtype=np.uint64)
-    _fill(entry_D, np.array(sorted(hashes), dtype=np.uint64))
-    return entry_D
+    return entry_table({hash_text(word) for word in words if word})
 
 
 @numba.njit(cache=True, nogil=True)
@@ -121,28 +119,8 @@ def _own_table(hash_W: U64) -> U64:
     while slots < 2 * hash_W.size + 1:
         slots *= 2
     entry_D = np.zeros(slots if hash_W.size else 0, dtype=np.uint64)
-    _fill(entry_D, hash_W)
+    fill_entries(entry_D, hash_W)
     return entry_D
-
-
-@leaf
-def _fill(entry_D: U64, hash_W: U64) -> None:
-    for w in range(hash_W.size):
-        value = hash_W[w]
-        slot = np.int64(value >> np.uint64(20)) & (entry_D.size - 1)
-        while entry_D[slot] != 0 and entry_D[slot] != value:
-            slot = (slot + 1) & (entry_D.size - 1)
-        entry_D[slot] = value
-
-
-@leaf
-def _is_entry(value: np.uint64, entry_D: U64) -> bool:
-    slot = np.int64(value >> np.uint64(20)) & (entry_D.size - 1)
-    while entry_D[slot] != 0:
-        if entry_D[slot] == value:
-            return True
-        slot = (slot + 1) & (entry_D.size - 1)
-    return False
 
 
 @leaf
@@ -158,7 +136,7 @@ def _keywords(text_B: U8, entry_D: U64, tables: tuple[U32, U8], hit_K2: I64, has
                 value = value * MULTIPLIER + np.uint64(fold[byte])
                 at += 1
             elif byte == 0x2D:
-                if _is_entry(value, entry_D):
+                if is_entry(value, entry_D):
                     end, longest = at, value
                 value = value * MULTIPLIER + np.uint64(byte)
                 at += 1
@@ -171,7 +149,7 @@ def _keywords(text_B: U8, entry_D: U64, tables: tuple[U32, U8], hit_K2: I64, has
                 for place in range(at, at + width):
                     value = value * MULTIPLIER + np.uint64(text_B[place])
                 at += width
-        if at > begin and _is_entry(value, entry_D):
+        if at > begin and is_entry(value, entry_D):
             end, longest = at, value
         if end > begin:
             known = False

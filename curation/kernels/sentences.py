@@ -27,6 +27,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from curation.kernels.chunks import skip_space, trim_end
 from curation.kernels.leaf import Int, leaf
 from curation.kernels.unicode import before
 from curation.kernels.words import space_width
@@ -469,25 +470,3 @@ def _is_upper(byte: Int) -> bool:
 @leaf
 def _is_letter(byte: Int) -> bool:
     return bool(0x61 <= (byte | 0x20) <= 0x7A)
-
-
-@leaf
-def skip_space(data_B: U8, at: int, stop: int) -> int:
-    """Return the first place from ``at`` on that is no white space, or ``stop``."""
-    while at < stop:
-        width = space_width(data_B, at, stop)
-        if width == 0:
-            break
-        at += width
-    return at
-
-
-@leaf
-def trim_end(data_B: U8, start: int, stop: int) -> int:
-    """Return where the last character before ``stop`` that is not white space ends."""
-    while stop > start:
-        at = before(data_B, stop, start)
-        if space_width(data_B, at, stop) == 0:
-            break
-        stop = at
-    return stop

@@ -163,13 +163,25 @@ def dictionary(words: Iterable[str]) -> U64:
     hashes = {hash_text(word) for word in words if 0 < len(word) <= LONGEST_ENTRY}
     if not hashes:
         return NO_DICTIONARY
-    entry_D = np.zeros(1 << (2 * len(hashes)).bit_length(), dtype=np.uint64)
-    for value in hashes:
-        slot = (value >> 20) & (entry_D.size - 1)
-        while entry_D[slot]:
+    return entry_table(hashes)
+
+
+def entry_table(hashes: Iterable[int]) -> U64:
+    """Return uint64[D]: hashes in an open table, a power of two of slots."""
+    hash_W = np.array(sorted(hashes), dtype=np.uint64)
+    entry_D = np.zeros(1 << (2 * hash_W.size).bit_length(), dtype=np.uint64)
+    fill_entries(entry_D, hash_W)
+    return entry_D
+
+
+@leaf
+def fill_entries(entry_D: U64, hash_W: U64) -> None:
+    """Put hashes into a table of zeros that has room for them."""
+    for value in hash_W:
+        slot = np.int64(value >> np.uint64(20)) & (entry_D.size - 1)
+        while entry_D[slot] != 0 and entry_D[slot] != value:
             slot = (slot + 1) & (entry_D.size - 1)
         entry_D[slot] = value
-    return entry_D
 
 
 def split_words(
@@ -341,14 +353,15 @@ def _past_entry(text_B: U8, at: int, end: int, flag_C: U32, entry_D: U64) -> int
             for byte in range(here, here + width):
                 value = value * MULTIPLIER + np.uint64(text_B[byte])
             here, chars = here + width, chars + 1
-            longest = here if _is_entry(value, entry_D) else longest
+            longest = here if is_entry(value, entry_D) else longest
         if longest > at:
             return longest
     return _past_marks(text_B, end, flag_C)
 
 
 @leaf
-def _is_entry(value: np.uint64, entry_D: U64) -> bool:
+def is_entry(value: np.uint64, entry_D: U64) -> bool:
+    """Say whether a hash stands in a table."""
     slot = np.int64(value >> np.uint64(20)) & (entry_D.size - 1)
     while entry_D[slot] != 0:
         if entry_D[slot] == value:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from curation.arrow import bytes_and_offsets, from_bytes_and_offsets
+from curation.arrow import bytes_and_offsets, strings_between
 from curation.columns import columns
 from curation.errors import RecipeError
 from curation.stage import PARENT, Rewriter
@@ -41,10 +41,10 @@ class Chunk(Rewriter):
             )
 
     def rewrite(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        from curation.kernels.chunks import copy_pieces, cut
+        from curation.kernels.chunks import cut
 
         data, offset = bytes_and_offsets(batch["text"])
         parent, start, stop = cut(data, offset, self.max_chars)
-        text = from_bytes_and_offsets(*copy_pieces(data, start, stop), pa.large_string())
+        text = strings_between(data, start, stop)
         schema = pa.schema([pa.field(PARENT, pa.int32()), *self.writes])
         return pa.RecordBatch.from_arrays([pa.array(parent).cast(pa.int32()), text], schema=schema)

@@ -8,17 +8,15 @@ from what the prompt says of itself.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from curation.annotate.model import Model, Reply, Request
-from curation.errors import CurationError
-from curation.rewrite.journal import FILE_NAME, read_reply, request_key
+from curation.errors import CurationError, ResourceError
+from curation.rewrite.journal import FILE_NAME, read_reply, reading, request_key
 from curation.rewrite.parse import filler
 from curation.rewrite.schema import example
 
@@ -81,16 +79,15 @@ class CountingModel:
 
     def _known(self, requests: Sequence[Request]) -> dict[int, Reply]:
         """Return the replies that the journal holds, by the number of the request."""
-        path = None if self.replies is None else self.replies / FILE_NAME
-        if path is None or not path.is_file():
+        if self.replies is None or not (self.replies / FILE_NAME).is_file():
             return {}
         facts = self.instead_of.facts()
         keys = [request_key(facts, request) for request in requests]
         ask = "select reply from replies where key = ?"
         try:
-            with closing(_reading(path)) as file:
+            with reading(str(self.replies)) as file:
                 found = [file.execute(ask, (key,)).fetchone() for key in keys]
-        except sqlite3.Error:
+        except ResourceError:
             return {}
         replies = [None if one is None else read_reply(one[0]) for one in found]
         return {n: reply for n, reply in enumerate(replies) if reply is not None}
@@ -153,11 +150,10 @@ def read_history(folder: Path, model: str) -> History:
     The speed is all tokens by all seconds from reply to reply, pauses left out: that of the runs
     as they were, with the workers and the concurrency that they had.
     """
-    path = folder / FILE_NAME
-    if not path.is_file():
+    if not (folder / FILE_NAME).is_file():
         return History()
     try:
-        with closing(_reading(path)) as file:
+        with reading(str(folder)) as file:
             means = file.execute(
                 "select purpose, avg(completion_tokens) from replies "
                 "where model = ? and completion_tokens > 0 group by purpose",
@@ -167,7 +163,7 @@ def read_history(folder: Path, model: str) -> History:
                 "select purpose, count(*) from replies where model = ? group by purpose", (model,)
             ).fetchall()
             gaps = file.execute(_GAPS, (model, _STILL_S)).fetchone()
-    except sqlite3.Error:
+    except ResourceError:
         return History()
     replies, tokens, seconds = gaps
     rate = tokens / seconds if replies >= _FEW_REPLIES and seconds else None
@@ -186,10 +182,3 @@ with each_second as (
 select coalesce(sum(replies), 0), coalesce(sum(tokens), 0), coalesce(sum(gap), 0)
 from gaps where gap <= ?
 """
-
-
-def _reading(path: Path) -> sqlite3.Connection:
-    """Open a journal so that no file is made beside it: one that nobody writes is read as it is."""
-    quiet = not path.with_name(f"{path.name}-wal").exists()
-    how = "immutable=1" if quiet else "mode=ro"
-    return sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)

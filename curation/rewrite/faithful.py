@@ -20,8 +20,15 @@ import pyarrow.compute as pc
 from curation.annotate.judge import Judge, cut_text
 from curation.annotate.model import Model
 from curation.annotate.rubrics import Rubric, YesProb
-from curation.arrow import Bool_N, bytes_and_offsets, is_valid, to_column, values_of
-from curation.arrow import from_bytes_and_offsets as from_bytes
+from curation.arrow import (
+    U8,
+    Bool_N,
+    bytes_and_offsets,
+    is_valid,
+    strings_between,
+    to_column,
+    values_of,
+)
 from curation.columns import columns
 from curation.errors import RecipeError, nearest
 from curation.stage import ERROR, Annotator
@@ -281,15 +288,15 @@ def _measured(
     from curation.kernels.unicode import flag_table
     from curation.rewrite.wordings import LONGEST_PHRASE, lexicon, phrases
 
-    data, offset = bytes_and_offsets(_ended(batch["text"]))
-    source, source_offset = bytes_and_offsets(_ended(batch["source_text"]))
+    data, offset = text = bytes_and_offsets(_ended(batch["text"]))
+    source, source_offset = passage = bytes_and_offsets(_ended(batch["source_text"]))
     tables = Tables(flag_table(), fold_table(), lexicon())
     spoken = k.Phrases(phrases(), LONGEST_PHRASE)
     # Offsets are copied, since numba compiles a kernel again for arrays that are read-only.
     count, place = k.compare(
         data, offset.copy(), source, source_offset.copy(), tables, spoken, copy_words
     )
-    kept, place[:, t.FOREIGN] = _language_kept(batch, place[:, t.FOREIGN], language)
+    kept, place[:, t.FOREIGN] = _language_kept(text, passage, place[:, t.FOREIGN], language)
     valid = is_valid(batch["text"])
     both = valid & is_valid(batch["source_text"])
     kinds = {
@@ -320,24 +327,23 @@ def _share(part: I64, whole: I64, valid: Bool_N) -> pa.Array:
 
 def _terms(data: npt.NDArray[np.uint8], place_N2: I64) -> pa.Array:
     """Return the pieces of the rewrites at these places, cut to what a reason shows."""
-    from curation.kernels.chunks import copy_pieces
-
     start = np.maximum(place_N2[:, 0], 0)
     stop = np.where(place_N2[:, 0] < 0, start, place_N2[:, 1])
-    pieces = from_bytes(*copy_pieces(data, start, stop), pa.large_string())
+    pieces = strings_between(data, start, stop)
     return pc.utf8_slice_codeunits(pieces, 0, _SHOWN_CHARS)
 
 
-def _language_kept(batch: pa.RecordBatch, piece_N2: I64, language: str) -> tuple[Bool_N, I64]:
+def _language_kept(
+    text: tuple[U8, I64], source: tuple[U8, I64], piece_N2: I64, language: str
+) -> tuple[Bool_N, I64]:
     """Tell which rewrites are in the language that is wanted, and show the piece that is not.
 
+    text      bytes and offsets of the rewrites, and of their sources
     piece_N2  where the piece with the most words that the source lacks stands; start -1 for none
     """
     from curation.kernels.scripts import survey
 
-    text = bytes_and_offsets(_ended(batch["text"]))
-    source = bytes_and_offsets(_ended(batch["source_text"]))
-    kept = np.ones(len(batch), dtype=np.bool_)
+    kept = np.ones(len(piece_N2), dtype=np.bool_)
     if language:
         piece_N2 = np.stack([text[1][:-1], text[1][1:]], axis=1)
     (row,) = np.nonzero((piece_N2[:, 0] >= 0) & (piece_N2[:, 1] > piece_N2[:, 0]))

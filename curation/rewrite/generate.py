@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from curation.annotate.judge import unread_reply
 from curation.annotate.model import Model, Reply, Request
-from curation.arrow import bytes_and_offsets, from_bytes_and_offsets
+from curation.arrow import bytes_and_offsets, strings_between
 from curation.columns import columns
 from curation.errors import RecipeError
 from curation.rewrite.frames import FRAMES, Frame, framed
@@ -141,12 +141,11 @@ class Generate(Rewriter):
 
     def _passages(self, batch: pa.RecordBatch) -> tuple[list[int], list[str]]:
         """Return the passages of all documents in their order, each with its document's index."""
-        from curation.kernels.chunks import copy_pieces
         from curation.kernels.headings import cut_passages
 
         data, offset = bytes_and_offsets(batch["text"])
         parent_C, start_C, stop_C = cut_passages(data, offset, self.max_chars)
-        text = from_bytes_and_offsets(*copy_pieces(data, start_C, stop_C), pa.large_string())
+        text = strings_between(data, start_C, stop_C)
         is_long = pc.greater_equal(pc.utf8_length(pc.utf8_trim_whitespace(text)), self.min_chars)
         parents = pa.array(parent_C, pa.int64()).filter(is_long).to_pylist()
         titles = batch["title"].to_pylist() if "title" in batch.schema.names else None

@@ -130,7 +130,10 @@ def _alone(lock: Path) -> Iterator[None]:
 
 @contextmanager
 def reading(folder: str) -> Iterator[sqlite3.Connection]:
-    """Open a folder's replies for reading only, also while a run adds to them."""
+    """Open a folder's replies for reading only, also while a run adds to them.
+
+    No file is made beside one that nobody writes.
+    """
     path = Path(folder) / FILE_NAME
     with _explaining(path):
         if not path.exists():
@@ -138,9 +141,8 @@ def reading(folder: str) -> Iterator[sqlite3.Connection]:
                 "no replies are kept here.", path=path, remedy="name the store of a run that asked"
             )
         # without its log's index, in a folder that is read-only, SQLite opens no file as it is
-        is_still = (
-            not os.access(folder, os.W_OK) and not path.with_name(f"{FILE_NAME}-shm").exists()
-        )
+        beside = [path.with_name(f"{FILE_NAME}-{end}").exists() for end in ("wal", "shm")]
+        is_still = not beside[0] or (not os.access(folder, os.W_OK) and not beside[1])
         mode = "immutable=1" if is_still else "mode=ro"
         file = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=_WAIT_S)
         try:

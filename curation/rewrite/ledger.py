@@ -10,13 +10,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from curation.annotate.costs import money_for
 from curation.rewrite.journal import FILE_NAME, reading
+from curation.stage import REPLIES_FOLDER
 
 if TYPE_CHECKING:
     import polars as pl
 
-#: Folder of a store in which its replies are.
-REPLIES = "replies"
 _SUMS = """
 select model, purpose, count(*), sum(prompt_tokens), sum(completion_tokens), sum(seconds),
        min(asked_at), max(asked_at)
@@ -41,7 +41,7 @@ def reply_costs(
 
     folder = Path(store)
     if not (folder / FILE_NAME).exists():
-        folder = folder / REPLIES
+        folder = folder / REPLIES_FOLDER
     with reading(str(folder)) as file:
         rows = file.execute(_SUMS).fetchall()
     schema = {
@@ -54,7 +54,7 @@ def reply_costs(
     tokens, seconds = pl.col("completion_tokens"), pl.col("seconds")
     money = pl.lit(None, pl.Float64)
     if prices is not None:
-        money = (pl.col("prompt_tokens") * prices[0] + tokens * prices[1]) / 1e6
+        money = money_for(pl.col("prompt_tokens"), tokens, prices)
     return found.with_columns(
         pl.col("first", "last").str.to_datetime("%Y-%m-%d %H:%M:%S", time_zone="UTC", strict=False),
         tokens_per_second=pl.when(seconds > 0).then(tokens / seconds),

@@ -25,12 +25,11 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 from curation.annotate.model import Reply
-from curation.errors import CurationError, ResourceError
+from curation.errors import CurationError, ResourceError, death, python_path
 from curation.rewrite.engine import DYING, FAILED, READY, Asked
 from curation.stage import attempt, pulse
 
@@ -115,7 +114,7 @@ class Engine:
         self.connection.close()
         words = self.said or self._last_words()
         self.log.close()
-        died = "hung" if self.is_stalled else _death(code)
+        died = "hung" if self.is_stalled else death(code)
         return f"{died}: {words}" if words else died
 
     def _last_words(self) -> str:
@@ -360,17 +359,8 @@ def visible_gpus() -> list[str]:
 
 
 def _environment(gpus: Sequence[str]) -> dict[str, str]:
-    package = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
     seen = {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {}
-    return {**os.environ, "PYTHONPATH": path, **seen}
-
-
-def _death(code: int) -> str:
-    if code >= 0:
-        return f"exit status {code}"
-    name = signal.Signals(-code).name
-    return f"{name} (out of memory, or killed from outside)" if name == "SIGKILL" else name
+    return {**os.environ, "PYTHONPATH": python_path(), **seen}
 
 
 def _remedy(said: str, kind: str, *, has_loaded: bool) -> str:

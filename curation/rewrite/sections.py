@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.arrow import bytes_and_offsets, from_bytes_and_offsets, is_valid, to_column
+from curation.arrow import bytes_and_offsets, is_valid, strings_between, to_column
 from curation.columns import COLUMNS, columns
 from curation.errors import RecipeError
 from curation.rewrite.lineage import LINEAGE, lineage
@@ -132,14 +132,14 @@ def sections_of(batch: pa.RecordBatch) -> Cut:
     heading_H6 = find_headings(data, offset)
     found = cut_sections(data, offset, heading_H6)
     document_S, start_S, stop_S, heading_S, path, path_P = found
-    titles = _strings(data, heading_H6[:, TITLE].copy(), heading_H6[:, TITLE_STOP].copy())
+    titles = strings_between(data, heading_H6[:, TITLE].copy(), heading_H6[:, TITLE_STOP].copy())
     own = titles.take(pa.array(heading_S, mask=heading_S < 0))
     stated = _stated_titles(batch).take(pa.array(document_S))
-    other = pc.coalesce(stated, _strings(data, *first_lines(data, start_S, stop_S)))
+    other = pc.coalesce(stated, strings_between(data, *first_lines(data, start_S, stop_S)))
     lists = pa.LargeListArray.from_arrays(pa.array(path), titles.take(pa.array(path_P, pa.int64())))
     joined = pc.binary_join(lists, pa.scalar(BETWEEN, pa.large_string()))
     paths = pc.if_else(pa.array(heading_S >= 0), joined, other)
-    text = _strings(data, start_S, stop_S)
+    text = strings_between(data, start_S, stop_S)
     is_said_S = (heading_S < 0) & ~is_valid(stated)
     has_path_S = heading_S >= 0
     outermost_S = path_P[path[:-1][has_path_S]]
@@ -161,7 +161,7 @@ def pieces(text: pa.Array, max_chars: int) -> tuple[I64, pa.Array]:
 
     data, offset = bytes_and_offsets(text)
     parent_C, start_C, stop_C = cut(data, offset, max_chars)
-    return parent_C, _strings(data, start_C, stop_C)
+    return parent_C, strings_between(data, start_C, stop_C)
 
 
 def in_form(text: pa.Array, path: pa.Array, form: str) -> pa.Array:
@@ -170,12 +170,6 @@ def in_form(text: pa.Array, path: pa.Array, form: str) -> pa.Array:
         return text
     between = pa.scalar(UNDER, pa.large_string())
     return pc.coalesce(pc.binary_join_element_wise(path, text, between), text)
-
-
-def _strings(data: U8, start: I64, stop: I64) -> pa.Array:
-    from curation.kernels.chunks import copy_pieces
-
-    return from_bytes_and_offsets(*copy_pieces(data, start, stop), pa.large_string())
 
 
 def _ordinals(document_C: I64) -> npt.NDArray[np.uint32]:

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from curation.arrow import bytes_and_offsets, from_bytes_and_offsets, is_valid
+from curation.arrow import bytes_and_offsets, is_valid, strings_between
 from curation.columns import columns
 from curation.errors import RecipeError
 from curation.score.target import target_files, target_texts
@@ -160,7 +160,7 @@ class DomainKeywords(Reducer):
             hash_V=hash_V,
             count_V=count_V.astype(np.int64),
             documents_V=documents_V.astype(np.int64),
-            spelling=_pieces(data, words.start_W[first_V], words.stop_W[first_V]),
+            spelling=strings_between(data, words.start_W[first_V], words.stop_W[first_V]),
             words=words.runs,
         )
 
@@ -338,10 +338,3 @@ def _places(sorted_V: U64, wanted: U64) -> I64:
         return np.full(len(wanted), -1, dtype=np.int64)
     place = np.minimum(np.searchsorted(sorted_V, wanted), len(sorted_V) - 1)
     return np.where(sorted_V[place] == wanted, place, -1)
-
-
-def _pieces(data: npt.NDArray[np.uint8], start: I64, stop: I64) -> pa.Array:
-    """Return pieces of bytes as strings."""
-    from curation.kernels.chunks import copy_pieces
-
-    return from_bytes_and_offsets(*copy_pieces(data, start, stop), pa.large_string())

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -28,16 +27,6 @@ from curation.rewrite.journal import journal_of
 from curation.rewrite.local import TransformersModel, VllmModel
 from tests.conftest import ROOT, environment, wait_until
 from tests.rewrite.backend import FakeModel
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """A model folder for the stand-in, whose engines end with the test."""
-    path = tmp_path / "little"
-    path.mkdir()
-    (path / "config.json").write_text("{}")
-    yield path
-    pool.close_all()
 
 
 def model_of(folder: Path, **settings: Any) -> FakeModel:

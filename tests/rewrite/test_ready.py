@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import types
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,20 +14,9 @@ import pytest
 from curation import ClusterBandit, Jsonl, Recipe, col, keep
 from curation.annotate.judge import Judge
 from curation.errors import ResourceError
-from curation.rewrite import pool
 from curation.rewrite.client import ModelServer
 from curation.rewrite.local import TransformersModel, VllmModel
 from tests.rewrite.backend import FakeModel
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """A model folder for the stand-in, whose engines end with the test."""
-    path = tmp_path / "little"
-    path.mkdir()
-    (path / "config.json").write_text("{}")
-    yield path
-    pool.close_all()
 
 
 def judge_of(folder: Path, **settings: Any) -> Judge:
