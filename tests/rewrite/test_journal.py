@@ -18,7 +18,7 @@ from curation.audit import check_store
 from curation.errors import ResourceError
 from curation.rewrite import journal
 from curation.rewrite.client import ModelServer
-from curation.rewrite.journal import Journal, request_key
+from curation.rewrite.journal import Journal, reading, request_key
 from curation.store import Store
 from tests.conftest import environment, write_jsonl
 from tests.rewrite.server import Stand, standing
@@ -218,3 +218,14 @@ def test_a_key_holds_all_that_decides_a_reply() -> None:
     assert len(keys) == 10
     assert request_key(facts, replace(request, purpose="x")) in keys
     json.dumps(sorted(keys))
+
+
+def test_a_journal_that_nobody_writes_is_read_as_it_is(tmp_path: Path) -> None:
+    """A dry run would leave files in a store that it promised not to touch."""
+    made = Journal(str(tmp_path))
+    made.add("key", "m", "grade", Reply(text="good"), 0.5)
+    made._file.close()
+    there = {path.name for path in tmp_path.iterdir()}
+    with reading(str(tmp_path)) as file:
+        assert file.execute("select count(*) from replies").fetchone() == (1,)
+        assert {path.name for path in tmp_path.iterdir()} == there
