@@ -161,6 +161,7 @@ def test_empty_files_of_every_kind_are_error_rows(tmp_path, store):
     assert ledger.errors + sum(ledger.dropped.values()) == 6
 
 
+@pytest.mark.slow
 def test_a_document_of_a_hundred_megabytes_passes(tmp_path, store):
     """Whoever has one giant dump among small files is hurt if it fails."""
     line = WORDS.format(1) + "\n"

@@ -272,6 +272,7 @@ def test_a_held_out_set_without_documents_is_told(done):
         run_ablation(small(folder, held_out={"law": nothing}), store=store, workers=1)
 
 
+@pytest.mark.slow
 def test_budgets_that_differ_are_told(done):
     """An arm that was trained on less would lose for that alone."""
     folder, store, _ = done
@@ -288,6 +289,7 @@ def test_budgets_that_differ_are_told(done):
     assert "domain specificity" in str(outcome)
 
 
+@pytest.mark.slow
 def test_only_experiments_on_the_same_sets_are_compared_over_sizes(done):
     """Two unrelated experiments would cast doubt on each other by the names of their arms."""
     folder, store, outcome = done

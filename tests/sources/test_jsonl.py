@@ -193,6 +193,7 @@ def test_an_empty_file_says_so(tmp_path: Path) -> None:
     assert "empty" in row["error"]
 
 
+@pytest.mark.slow
 def test_a_document_of_100_mb_is_read(tmp_path: Path) -> None:
     """The reader would hang or fail at a line that is longer than its block."""
     data = lines({"text": "before"}, {"text": "ab " * 34_000_000}, {"text": "after"})
